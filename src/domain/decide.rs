@@ -1,0 +1,646 @@
+//! What should happen next: wishes and reports in, events or a refusal out. No clock, no IO.
+
+use super::{
+    event::{
+        AttemptKind, Cause, CheckResult, Ending, Event, Identity, Outcome, PinnedBy, PlanStep,
+        Targets,
+    },
+    expect,
+    incident::{Incident, IncidentState, PlannedStep, StepState},
+    plan::{self, Chosen, PlanError},
+    runbook::{Action, Danger, Runbook, Step, find_step},
+    text::Clean,
+};
+use chrono::{DateTime, Utc};
+
+/// A person's wish.
+#[derive(Clone, Debug)]
+pub enum Command {
+    DeclareSeverity {
+        severity: String,
+    },
+    SetBegan {
+        began_at: DateTime<Utc>,
+        source: String,
+    },
+    /// A plain value, already accepted by its type.
+    SetValue {
+        name: String,
+        value: String,
+        source: String,
+    },
+    /// A secret that the vault has taken.
+    HoldSecret {
+        name: String,
+        source: String,
+        fingerprint: String,
+    },
+    Answer {
+        question: String,
+        answer: String,
+        evidence: Vec<CheckResult>,
+    },
+    Plan {
+        go: Vec<Chosen>,
+    },
+    Stop {
+        step: String,
+    },
+    Skip {
+        step: String,
+        reason: String,
+    },
+    Note {
+        text: String,
+    },
+    AcceptIdentity {
+        system: String,
+    },
+    Close {
+        reason: String,
+    },
+    TakeControl {
+        how: String,
+    },
+}
+
+/// A start that a person wishes, and what the edge found when it looked before.
+#[derive(Clone, Debug, Default)]
+pub struct Start {
+    pub step: String,
+    pub undo: bool,
+    /// What was typed where `confirm` asks for it.
+    pub typed: Option<String>,
+    /// Why it should run before its turn, or once more.
+    pub reason: Option<String>,
+    /// What the person saw, for a manual step.
+    pub saw: Option<String>,
+    /// Start even though `unless` holds.
+    pub anyway: bool,
+    pub tries_left: u32,
+}
+
+/// What the edge found before a start.
+#[derive(Clone, Debug, Default)]
+pub struct Sight {
+    pub identities: Vec<(String, IdentityRead)>,
+    pub unless: Option<CheckResult>,
+    /// The resolved command, secrets masked.
+    pub command: String,
+    /// What has to be typed, resolved.
+    pub confirm: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub enum IdentityRead {
+    Is(Identity),
+    NoAnswer(String),
+}
+
+/// What the edge saw.
+#[derive(Clone, Debug)]
+pub enum Report {
+    Ended {
+        step: String,
+        n: u32,
+        ending: Ending,
+        /// `set:` of the step, resolved.
+        set: Vec<(String, String)>,
+    },
+    Unsupervised {
+        step: String,
+        n: u32,
+    },
+    Causes {
+        step: String,
+        n: u32,
+        causes: Vec<Cause>,
+    },
+    Probed {
+        step: String,
+        row: String,
+        check: CheckResult,
+    },
+    Identity {
+        system: String,
+        identity: Identity,
+        /// Accepted beforehand, or known from a site.
+        by: PinnedBy,
+    },
+    Moved {
+        system: String,
+        identity: Identity,
+        step: String,
+    },
+    Recovery {
+        checks: Vec<CheckResult>,
+    },
+    Repaired {
+        bytes: u64,
+        kept: String,
+    },
+}
+
+/// Why not. A refusal is an answer, not an error.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("no step is called `{0}`")]
+    UnknownStep(String),
+    #[error("no severity is called `{0}`; there are {1}")]
+    UnknownSeverity(String, String),
+    #[error("the incident is closed; only notes can be added")]
+    Closed,
+    #[error("`{0}` is running already")]
+    Running(String),
+    #[error("`{0}` still runs without its supervisor; stop it, or wait for it to end")]
+    Unsupervised(String),
+    #[error("`{0}` is not running")]
+    NotRunning(String),
+    #[error("`{step}` waits for {for_}: give a reason to run it before its turn")]
+    OutOfOrder { step: String, for_: String },
+    #[error("`{0}` has succeeded already: give a reason to run it once more")]
+    Again(String),
+    #[error("it is not known how `{0}` ended: look at it, then give a reason to run it once more")]
+    EndUnknown(String),
+    #[error("these values are missing: {0}")]
+    MissingValues(String),
+    #[error("type `{0}` to confirm what will be destroyed")]
+    Confirm(String),
+    #[error("`{0}` has no undo")]
+    NoUndo(String),
+    #[error("say what you saw: `{0}` is done when a person says so")]
+    Saw(String),
+    #[error("a reason is needed")]
+    Reason,
+    #[error("{reason}")]
+    WrongTarget { system: String, reason: String },
+    #[error("{reason}")]
+    NoAnswer { system: String, reason: String },
+    #[error("the new target of `{system}` waits to be confirmed: {fingerprint}")]
+    UnconfirmedTarget { system: String, fingerprint: String },
+    #[error("no new target of `{0}` waits to be confirmed")]
+    NothingProposed(String),
+    #[error("this version has no hands for native Kubernetes actions: {0}")]
+    NoHands(String),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+}
+
+/// A wish becomes events, or is refused.
+pub fn decide(incident: &Incident, runbook: &Runbook, wish: Command) -> Result<Vec<Event>, Refusal> {
+    if incident.state() == IncidentState::Closed
+        && !matches!(wish, Command::Note { .. } | Command::TakeControl { .. })
+    {
+        return Err(Refusal::Closed);
+    }
+    match wish {
+        Command::DeclareSeverity { severity } => {
+            let row = runbook.severity(&severity).ok_or_else(|| {
+                let ids: Vec<&str> = runbook.severities.iter().map(|s| s.id.text.as_str()).collect();
+                Refusal::UnknownSeverity(Clean::line(&severity).into_string(), ids.join(", "))
+            })?;
+            Ok(vec![Event::SeverityDeclared {
+                title: Clean::line(&row.title),
+                objectives: Targets {
+                    rto_s: row.rto.map(|d| d.as_secs()),
+                    rpo_s: row.rpo.map(|d| d.as_secs()),
+                },
+                escalate: row.escalate.as_deref().map(Clean::from),
+                severity,
+            }])
+        }
+        Command::SetBegan { began_at, source } => Ok(vec![Event::BeganAtSet {
+            began_at,
+            source: Clean::line(&source),
+        }]),
+        Command::SetValue {
+            name,
+            value,
+            source,
+        } => Ok(vec![Event::ValueSet {
+            name,
+            value: Some(Clean::new(&value)),
+            secret: false,
+            source,
+            fingerprint: None,
+        }]),
+        Command::HoldSecret {
+            name,
+            source,
+            fingerprint,
+        } => Ok(vec![Event::ValueSet {
+            name,
+            value: None,
+            secret: true,
+            source,
+            fingerprint: Some(fingerprint),
+        }]),
+        Command::Answer {
+            question,
+            answer,
+            evidence,
+        } => Ok(vec![Event::Answered {
+            question: Clean::line(&question),
+            answer: Clean::line(&answer),
+            evidence,
+        }]),
+        Command::Plan { go } => {
+            let before: Vec<PlanStep> = incident.steps.iter().map(|s| s.plan.clone()).collect();
+            let steps = plan::lay_out(runbook, &go, &before)?;
+            Ok(vec![Event::Planned {
+                go: go.iter().map(Chosen::name).collect(),
+                steps,
+            }])
+        }
+        Command::Stop { step } => {
+            let planned = planned(incident, &step)?;
+            let running = planned.running();
+            let attempt = running.ok_or(Refusal::NotRunning(planned.plan.step.clone()))?;
+            Ok(vec![Event::AttemptStopAsked {
+                step: planned.plan.step.clone(),
+                n: attempt.n,
+            }])
+        }
+        Command::Skip { step, reason } => {
+            let planned = planned(incident, &step)?;
+            if planned.running().is_some() {
+                return Err(Refusal::Running(planned.plan.step.clone()));
+            }
+            if reason.trim().is_empty() {
+                return Err(Refusal::Reason);
+            }
+            Ok(vec![Event::StepSkipped {
+                step: planned.plan.step.clone(),
+                reason: Clean::new(reason.trim()),
+                checks: Vec::new(),
+            }])
+        }
+        Command::Note { text } => {
+            if text.trim().is_empty() {
+                return Err(Refusal::Reason);
+            }
+            Ok(vec![Event::NoteAdded {
+                text: Clean::new(text.trim()),
+            }])
+        }
+        Command::AcceptIdentity { system } => {
+            let pin = incident.pins.get(&system);
+            let proposed = pin.and_then(|p| p.proposed.as_ref());
+            let identity = match (proposed, pin.and_then(|p| p.identity.as_ref())) {
+                (Some((identity, _)), _) => identity.clone(),
+                (None, Some(identity)) => identity.clone(),
+                (None, None) => return Err(Refusal::NothingProposed(system)),
+            };
+            Ok(vec![Event::IdentityPinned {
+                system,
+                identity,
+                by: PinnedBy::Person,
+            }])
+        }
+        Command::Close { reason } => {
+            if let Some((step, _)) = incident.running().next() {
+                return Err(Refusal::Running(step.to_owned()));
+            }
+            Ok(vec![Event::Closed {
+                reason: Clean::new(reason.trim()),
+            }])
+        }
+        Command::TakeControl { how } => Ok(vec![Event::ControlTaken {
+            how: Clean::line(&how),
+        }]),
+    }
+}
+
+/// May the step be started at all? Asked before the edge looks, and again with what it saw.
+pub fn may_start<'i>(
+    incident: &'i Incident,
+    runbook: &Runbook,
+    start: &Start,
+) -> Result<&'i PlannedStep, Refusal> {
+    if incident.state() == IncidentState::Closed {
+        return Err(Refusal::Closed);
+    }
+    let planned = planned(incident, &start.step)?;
+    let name = planned.plan.step.clone();
+    if let Some(attempt) = planned.running() {
+        return Err(if attempt.unsupervised {
+            Refusal::Unsupervised(name)
+        } else {
+            Refusal::Running(name)
+        });
+    }
+    let step = runbook
+        .step(&name)
+        .ok_or_else(|| Refusal::UnknownStep(name.clone()))?;
+    if start.undo {
+        return match &step.undo {
+            None => Err(Refusal::NoUndo(name)),
+            Some(super::runbook::Undo::Kubernetes(_)) => Err(Refusal::NoHands(name)),
+            Some(super::runbook::Undo::Run(_)) => Ok(planned),
+        };
+    }
+    if matches!(step.action, Action::Kubernetes(_)) {
+        return Err(Refusal::NoHands(name));
+    }
+    let reasoned = start.reason.as_deref().is_some_and(|r| !r.trim().is_empty());
+    match planned.state() {
+        StepState::Succeeded if !reasoned && !planned.fetch_again => {
+            return Err(Refusal::Again(name));
+        }
+        StepState::Unknown if !reasoned => return Err(Refusal::EndUnknown(name)),
+        StepState::Succeeded
+        | StepState::Unknown
+        | StepState::Pending
+        | StepState::Running
+        | StepState::Unverified
+        | StepState::Failed
+        | StepState::Skipped => {}
+    }
+    let waits = incident.waits_for(planned);
+    if !waits.is_empty() && !reasoned {
+        return Err(Refusal::OutOfOrder {
+            step: name,
+            for_: waits.join(", "),
+        });
+    }
+    if step.is_manual() && start.saw.as_deref().is_none_or(|s| s.trim().is_empty()) {
+        return Err(Refusal::Saw(name));
+    }
+    let missing = missing_values(incident, runbook, step);
+    if !missing.is_empty() {
+        return Err(Refusal::MissingValues(missing.join(", ")));
+    }
+    Ok(planned)
+}
+
+/// The names of values that a step needs and that nobody has given.
+pub fn missing_values(incident: &Incident, runbook: &Runbook, step: &Step) -> Vec<String> {
+    plan::needs(runbook, step)
+        .into_iter()
+        .filter(|name| !incident.values.contains_key(name))
+        .collect()
+}
+
+/// A start, decided with what the edge saw: an attempt, a skip ("already done"), or a refusal with
+/// the event that records it.
+pub fn start(
+    incident: &Incident,
+    runbook: &Runbook,
+    start: &Start,
+    sight: &Sight,
+) -> Result<Vec<Event>, (Refusal, Vec<Event>)> {
+    let planned = may_start(incident, runbook, start).map_err(|r| (r, Vec::new()))?;
+    let name = planned.plan.step.clone();
+    let step = runbook
+        .step(&name)
+        .ok_or_else(|| (Refusal::UnknownStep(name.clone()), Vec::new()))?;
+    let mut events = Vec::new();
+    if let Some(unless) = &sight.unless {
+        if unless.passed && !start.anyway && !start.undo {
+            events.push(Event::StepSkipped {
+                step: name,
+                reason: Clean::line(&format!("already done: {} saw {}", unless.what, unless.seen)),
+                checks: vec![unless.clone()],
+            });
+            return Ok(events);
+        }
+    }
+    if step.danger != Danger::None || start.undo {
+        events = right_target(incident, runbook, planned, step, sight)?;
+    }
+    if step.danger == Danger::Destroy && !start.undo {
+        let wanted = sight.confirm.clone().unwrap_or_default();
+        if start.typed.as_deref().map(str::trim) != Some(wanted.trim()) {
+            return Err((Refusal::Confirm(wanted), Vec::new()));
+        }
+    }
+    let n = planned.attempts.last().map_or(1, |a| a.n + 1);
+    let waits = !incident.waits_for(planned).is_empty()
+        || matches!(planned.state(), StepState::Succeeded | StepState::Unknown);
+    let id = &planned.plan.id;
+    events.push(Event::AttemptStarted {
+        n,
+        kind: if start.undo {
+            AttemptKind::Undo
+        } else {
+            AttemptKind::Run
+        },
+        dir: format!("steps/{:02}-{id}-a{n}", planned.plan.number),
+        command: Clean::new(&sight.command),
+        confirmed: (step.danger == Danger::Destroy && !start.undo)
+            .then(|| Clean::line(&sight.confirm.clone().unwrap_or_default())),
+        out_of_order: start
+            .reason
+            .as_deref()
+            .filter(|_| waits)
+            .map(|r| Clean::new(r.trim())),
+        saw: start.saw.as_deref().map(|s| Clean::new(s.trim())),
+        tries_left: start.tries_left,
+        step: name,
+    });
+    Ok(events)
+}
+
+/// Every target of a change is the pinned one; what is met for the first time is pinned now.
+fn right_target(
+    incident: &Incident,
+    runbook: &Runbook,
+    planned: &PlannedStep,
+    step: &Step,
+    sight: &Sight,
+) -> Result<Vec<Event>, (Refusal, Vec<Event>)> {
+    let mut events = Vec::new();
+    for (system, read) in &sight.identities {
+        let pin = incident.pins.get(system);
+        if let Some((new, _)) = pin.and_then(|p| p.proposed.as_ref()) {
+            let refusal = Refusal::UnconfirmedTarget {
+                system: system.clone(),
+                fingerprint: new.fingerprint(),
+            };
+            return Err((refusal, Vec::new()));
+        }
+        let pinned = pin.and_then(|p| p.identity.as_ref());
+        match (pinned, read) {
+            (Some(pinned), IdentityRead::Is(seen)) if !pinned.same(seen) => {
+                let reason = format!(
+                    "`{system}` is not the pinned one: pinned {}, seen {}",
+                    pinned.fingerprint(),
+                    seen.fingerprint()
+                );
+                let event = Event::TargetRefused {
+                    system: system.clone(),
+                    pinned: pinned.clone(),
+                    seen: Some(seen.clone()),
+                    step: planned.plan.step.clone(),
+                    reason: Clean::line(&reason),
+                };
+                let system = system.clone();
+                return Err((Refusal::WrongTarget { system, reason }, vec![event]));
+            }
+            (Some(_), IdentityRead::Is(_)) | (None, IdentityRead::NoAnswer(_)) => {}
+            (None, IdentityRead::Is(seen)) => events.push(Event::IdentityPinned {
+                system: system.clone(),
+                identity: seen.clone(),
+                by: PinnedBy::FirstContact,
+            }),
+            (Some(pinned), IdentityRead::NoAnswer(why)) => {
+                if plan::expects_silence(runbook, &planned.plan.procedure, step, system) {
+                    continue;
+                }
+                let reason = format!(
+                    "`{system}` does not answer ({why}), so it cannot be known to be {}; a step that brings it back says `recovers: [{system}]`",
+                    pinned.fingerprint()
+                );
+                let event = Event::TargetRefused {
+                    system: system.clone(),
+                    pinned: pinned.clone(),
+                    seen: None,
+                    step: planned.plan.step.clone(),
+                    reason: Clean::line(&reason),
+                };
+                let system = system.clone();
+                return Err((Refusal::NoAnswer { system, reason }, vec![event]));
+            }
+        }
+    }
+    Ok(events)
+}
+
+/// What was seen becomes facts. What is already known, or makes no sense, becomes nothing.
+pub fn take(incident: &Incident, runbook: &Runbook, report: Report, now: DateTime<Utc>) -> Vec<Event> {
+    match report {
+        Report::Ended {
+            step,
+            n,
+            ending,
+            set,
+        } => ended(incident, runbook, step, n, ending, set),
+        Report::Unsupervised { step, n } => match incident.attempt(&step, n) {
+            Some(a) if a.is_running() && !a.unsupervised => {
+                vec![Event::AttemptUnsupervised { step, n }]
+            }
+            Some(_) | None => Vec::new(),
+        },
+        Report::Causes { step, n, causes } => match incident.attempt(&step, n) {
+            Some(a) if a.causes.is_none() => vec![Event::CausesFound { step, n, causes }],
+            Some(_) | None => Vec::new(),
+        },
+        Report::Probed { step, row, check } => vec![Event::ProbeRan { step, row, check }],
+        Report::Identity {
+            system,
+            identity,
+            by,
+        } => {
+            let known = incident.pins.get(&system).and_then(|p| p.identity.as_ref());
+            if known.is_some() {
+                return Vec::new();
+            }
+            vec![Event::IdentityPinned {
+                system,
+                identity,
+                by,
+            }]
+        }
+        Report::Moved {
+            system,
+            identity,
+            step,
+        } => {
+            let old = incident.pins.get(&system).and_then(|p| p.identity.clone());
+            if old.as_ref().is_some_and(|old| old.same(&identity)) {
+                return Vec::new();
+            }
+            vec![Event::IdentityProposed {
+                system,
+                old,
+                new: identity,
+                step,
+            }]
+        }
+        Report::Recovery { checks } => {
+            let prevented = !incident.prevents_recovery().is_empty();
+            let unconfirmed = incident.pins.values().any(|p| p.proposed.is_some());
+            let all = !checks.is_empty() && checks.iter().all(|c| c.passed);
+            let holds = all && !prevented && !unconfirmed;
+            let mut events = vec![Event::RecoveryChecked { checks, holds }];
+            if holds && incident.recovered_at.is_none() {
+                events.push(Event::Recovered { at: now });
+            }
+            events
+        }
+        Report::Repaired { bytes, kept } => vec![Event::JournalRepaired {
+            bytes,
+            kept: Clean::line(&kept),
+        }],
+    }
+}
+
+fn ended(
+    incident: &Incident,
+    runbook: &Runbook,
+    step: String,
+    n: u32,
+    ending: Ending,
+    set: Vec<(String, String)>,
+) -> Vec<Event> {
+    let Some(attempt) = incident.attempt(&step, n).filter(|a| a.is_running()) else {
+        return Vec::new();
+    };
+    let kind = attempt.kind;
+    let mut events = Vec::new();
+    let good = ending.outcome == Outcome::Succeeded && kind == AttemptKind::Run;
+    if good {
+        for (name, value) in &ending.captured {
+            events.push(Event::ValueSet {
+                name: name.clone(),
+                value: Some(value.clone()),
+                secret: false,
+                source: "captured".to_owned(),
+                fingerprint: None,
+            });
+        }
+        for (name, value) in set {
+            events.push(Event::ValueSet {
+                name,
+                value: Some(Clean::line(&value)),
+                secret: false,
+                source: format!("set by {step}"),
+                fingerprint: None,
+            });
+        }
+        let measured = runbook.step(&step).and_then(|s| {
+            let store = s.measures.as_ref()?.text.clone();
+            let at = ending
+                .captured
+                .values()
+                .find_map(|v| expect::moment(v.as_str()))?;
+            Some((store, at))
+        });
+        if let Some((store, at)) = measured {
+            events.push(Event::MomentMeasured {
+                store,
+                at,
+                step: step.clone(),
+            });
+        }
+    }
+    // The ending comes last: whoever sees it finds the values that came of it.
+    events.push(Event::AttemptEnded {
+        step,
+        n,
+        kind,
+        ending,
+    });
+    events
+}
+
+fn planned<'i>(incident: &'i Incident, name: &str) -> Result<&'i PlannedStep, Refusal> {
+    let names = incident.steps.iter().map(|s| s.plan.step.as_str());
+    let full = find_step(names, name).map_err(|e| Refusal::UnknownStep(match e {
+        super::runbook::NameError::Unknown(name) => name,
+        several @ super::runbook::NameError::Several(..) => several.to_string(),
+    }))?;
+    incident
+        .step(full)
+        .ok_or_else(|| Refusal::UnknownStep(full.to_owned()))
+}

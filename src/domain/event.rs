@@ -1,0 +1,429 @@
+//! What can happen in an incident. An event is a fact, past tense; what is to be done follows from it.
+
+use super::text::Clean;
+use chrono::{DateTime, Utc};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    Live,
+    Drill,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum World {
+    Live,
+    Rehearsal,
+    Simulated,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttemptKind {
+    Run,
+    Undo,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Succeeded,
+    Failed,
+    TimedOut,
+    Cancelled,
+    Unknown,
+}
+
+impl Outcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed out",
+            Self::Cancelled => "cancelled",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    Holds,
+    DoesNotHold,
+    CannotTell,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckPhase {
+    Check,
+    Verify,
+    Unless,
+    Probe,
+}
+
+/// What one check expected and saw.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckResult {
+    pub what: Clean,
+    pub phase: CheckPhase,
+    pub verdict: Verdict,
+    pub expected: Clean,
+    pub seen: Clean,
+    pub passed: bool,
+    pub elapsed_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// How to fix our side, where the check could not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<Clean>,
+}
+
+/// Who a system is: what stays the same when its address is borrowed by another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Where it answers: `host:port`.
+    pub endpoint: String,
+    /// What it says it is: a PostgreSQL's `system_identifier`; nothing for a Redis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<String>,
+    /// SHA-256 of its certificate, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// Told, not compared: the timeline of a PostgreSQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Clean>,
+}
+
+impl Identity {
+    /// The same system? Notes are not compared.
+    pub fn same(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint
+            && self.own == other.own
+            && self.certificate == other.certificate
+    }
+
+    /// The form in which a person accepts it: `host:port/identifier`.
+    pub fn fingerprint(&self) -> String {
+        match &self.own {
+            Some(own) => format!("{}/{own}", self.endpoint),
+            None => self.endpoint.clone(),
+        }
+    }
+
+    /// Is this what somebody accepted beforehand: the whole fingerprint, its endpoint, or its own id?
+    pub fn is_accepted_as(&self, accepted: &str) -> bool {
+        accepted == self.fingerprint()
+            || accepted == self.endpoint
+            || self.own.as_deref() == Some(accepted)
+            || self.certificate.as_deref() == Some(accepted)
+    }
+}
+
+/// How an identity came to be pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PinnedBy {
+    /// Recorded when it was first reached; nobody has confirmed it.
+    FirstContact,
+    /// A person compared and accepted it.
+    Person,
+    /// It equals what the site recorded in peace time.
+    Site,
+}
+
+/// A step as it stands in a plan: enough to show and export it without the runbook.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanStep {
+    pub number: usize,
+    /// `procedure/step` or `procedure/path/step`.
+    pub step: String,
+    pub id: String,
+    pub procedure: String,
+    pub path: Option<String>,
+    pub title: Clean,
+    pub phase: Option<String>,
+    pub budget_s: Option<u64>,
+    /// Full names of what must be done before.
+    pub after: Vec<String>,
+    pub kind: String,
+    pub danger: String,
+}
+
+/// A likely cause: a failure row that matched, and the line that made it match.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cause {
+    pub row: String,
+    pub cause: Clean,
+    pub fix: Clean,
+    pub source: Clean,
+    /// The line of the attempt's log, counted from one.
+    pub line: Option<u64>,
+    pub text: Option<Clean>,
+    pub go: Option<String>,
+    pub probe: Option<Clean>,
+    pub score: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunbookRef {
+    pub id: String,
+    pub title: Clean,
+    pub sha256: String,
+    pub file: Option<Clean>,
+}
+
+/// How an attempt ended, as its own record says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ending {
+    pub outcome: Outcome,
+    pub exit_code: Option<i32>,
+    pub signal: Option<i32>,
+    /// Did its `verify` run? Exit 0 without it is *unverified*.
+    pub verified: bool,
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub elapsed_s: f64,
+    #[serde(default)]
+    pub checks: Vec<CheckResult>,
+    /// Captured plain values.
+    #[serde(default)]
+    pub captured: IndexMap<String, Clean>,
+    /// Names of captured secrets.
+    #[serde(default)]
+    pub captured_secrets: Vec<String>,
+    #[serde(default)]
+    pub leaky: bool,
+    #[serde(default)]
+    pub lost_bytes: u64,
+    /// In words, where there is more to say than the outcome.
+    pub reason: Option<Clean>,
+}
+
+/// A fact. The journal is a list of these; nothing else is ever recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Event {
+    Opened {
+        id: String,
+        mode: Mode,
+        world: World,
+        runbook: RunbookRef,
+        objectives: Targets,
+        phases: Vec<PhaseRef>,
+    },
+    SeverityDeclared {
+        severity: String,
+        title: Clean,
+        objectives: Targets,
+        escalate: Option<Clean>,
+    },
+    BeganAtSet {
+        began_at: DateTime<Utc>,
+        source: Clean,
+    },
+    ValueSet {
+        name: String,
+        /// `None` for a secret.
+        value: Option<Clean>,
+        secret: bool,
+        source: String,
+        /// HMAC of a secret under the incident's key: tells a changed one, reveals nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fingerprint: Option<String>,
+    },
+    Answered {
+        question: Clean,
+        answer: Clean,
+        evidence: Vec<CheckResult>,
+    },
+    Planned {
+        go: Vec<String>,
+        steps: Vec<PlanStep>,
+    },
+    IdentityPinned {
+        system: String,
+        identity: Identity,
+        by: PinnedBy,
+    },
+    /// A step moved the target: old and new, waiting for a person.
+    IdentityProposed {
+        system: String,
+        old: Option<Identity>,
+        new: Identity,
+        step: String,
+    },
+    TargetRefused {
+        system: String,
+        pinned: Identity,
+        seen: Option<Identity>,
+        step: String,
+        reason: Clean,
+    },
+    AttemptStarted {
+        step: String,
+        n: u32,
+        kind: AttemptKind,
+        /// The attempt's folder below the incident's.
+        dir: String,
+        /// What exactly will run, secrets masked.
+        command: Clean,
+        /// The expected name that was typed, for what destroys.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirmed: Option<Clean>,
+        /// Why it was started before its turn.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        out_of_order: Option<Clean>,
+        /// What the person said they saw, for a manual step.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        saw: Option<Clean>,
+        /// Tries that this one start asked for and that are still to come.
+        #[serde(default)]
+        tries_left: u32,
+    },
+    AttemptStopAsked {
+        step: String,
+        n: u32,
+    },
+    /// The supervisor is gone, the command still runs.
+    AttemptUnsupervised {
+        step: String,
+        n: u32,
+    },
+    AttemptEnded {
+        step: String,
+        n: u32,
+        kind: AttemptKind,
+        #[serde(flatten)]
+        ending: Ending,
+    },
+    CausesFound {
+        step: String,
+        n: u32,
+        /// Best first; empty: no row matches, and one should be written.
+        causes: Vec<Cause>,
+    },
+    ProbeRan {
+        step: String,
+        row: String,
+        check: CheckResult,
+    },
+    StepSkipped {
+        step: String,
+        reason: Clean,
+        checks: Vec<CheckResult>,
+    },
+    /// The moment that a store was recovered to.
+    MomentMeasured {
+        store: String,
+        at: DateTime<Utc>,
+        step: String,
+    },
+    NoteAdded {
+        text: Clean,
+    },
+    RecoveryChecked {
+        checks: Vec<CheckResult>,
+        holds: bool,
+    },
+    Recovered {
+        at: DateTime<Utc>,
+    },
+    Closed {
+        reason: Clean,
+    },
+    /// A cockpit took the pen: at the start, and after every reopening.
+    ControlTaken {
+        how: Clean,
+    },
+    JournalRepaired {
+        bytes: u64,
+        kept: Clean,
+    },
+    /// Written by a newer version: kept, shown as such, without effect.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Time objectives in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Targets {
+    pub rto_s: Option<u64>,
+    pub rpo_s: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PhaseRef {
+    pub id: String,
+    pub title: Clean,
+    pub budget_s: Option<u64>,
+}
+
+/// An order to the edge. It exists only because its event was written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    Launch { step: String, n: u32 },
+    Stop { step: String, n: u32 },
+    LookUp { step: String, n: u32 },
+}
+
+impl Event {
+    /// What is to be done now that this is written.
+    pub fn effect(&self) -> Option<Effect> {
+        match self {
+            Self::AttemptStarted { step, n, .. } => Some(Effect::Launch {
+                step: step.clone(),
+                n: *n,
+            }),
+            Self::AttemptStopAsked { step, n } => Some(Effect::Stop {
+                step: step.clone(),
+                n: *n,
+            }),
+            Self::AttemptEnded {
+                step, n, ending, ..
+            } => match ending.outcome {
+                Outcome::Failed | Outcome::TimedOut => Some(Effect::LookUp {
+                    step: step.clone(),
+                    n: *n,
+                }),
+                Outcome::Succeeded | Outcome::Cancelled | Outcome::Unknown => None,
+            },
+            Self::Opened { .. }
+            | Self::SeverityDeclared { .. }
+            | Self::BeganAtSet { .. }
+            | Self::ValueSet { .. }
+            | Self::Answered { .. }
+            | Self::Planned { .. }
+            | Self::IdentityPinned { .. }
+            | Self::IdentityProposed { .. }
+            | Self::TargetRefused { .. }
+            | Self::AttemptUnsupervised { .. }
+            | Self::CausesFound { .. }
+            | Self::ProbeRan { .. }
+            | Self::StepSkipped { .. }
+            | Self::MomentMeasured { .. }
+            | Self::NoteAdded { .. }
+            | Self::RecoveryChecked { .. }
+            | Self::Recovered { .. }
+            | Self::Closed { .. }
+            | Self::ControlTaken { .. }
+            | Self::JournalRepaired { .. }
+            | Self::Unknown => None,
+        }
+    }
+}
+
+/// One journal entry without its hash.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    pub v: u32,
+    pub seq: u64,
+    pub at: DateTime<Utc>,
+    pub boot_ms: u64,
+    pub who: Clean,
+    pub event: Event,
+}

@@ -1,0 +1,144 @@
+//! What is wrong with a file: a finding, with its place and the way out.
+
+use serde::Serialize;
+
+/// A place in a text; both count from one. `Pos::NONE` is the file as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pos {
+    pub line: usize,
+    pub column: usize,
+}
+
+impl Pos {
+    pub const NONE: Self = Self { line: 0, column: 0 };
+
+    pub fn new(line: usize, column: usize) -> Self {
+        Self { line, column }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// One finding of lint: a stable code, where, what, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub code: &'static str,
+    pub severity: Severity,
+    pub at: Pos,
+    pub message: String,
+    pub help: String,
+}
+
+impl Finding {
+    pub fn error(code: &'static str, at: Pos, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity: Severity::Error,
+            at,
+            message: message.into(),
+            help: String::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = help.into();
+        self
+    }
+
+    /// The finding as compilers print it: place, line, marker, help.
+    ///
+    /// ```text
+    /// error[unknown-key]: `titel` is not a key of a step
+    ///   --> drill.yaml:12:9
+    ///    |
+    /// 12 |       - titel: Restore
+    ///    |         ^
+    ///    = did you mean `title`?
+    /// ```
+    pub fn render(&self, file: &str, source: &str) -> String {
+        let kind = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let mut out = format!("{kind}[{}]: {}\n", self.code, self.message);
+        if self.at == Pos::NONE {
+            out.push_str(&format!("  --> {file}\n"));
+        } else {
+            let number = self.at.line.to_string();
+            let pad = " ".repeat(number.len());
+            out.push_str(&format!(
+                "{pad} --> {file}:{}:{}\n",
+                self.at.line, self.at.column
+            ));
+            if let Some(line) = source.lines().nth(self.at.line - 1) {
+                let (shown, column) = window(line, self.at.column);
+                out.push_str(&format!("{pad} |\n{number} | {shown}\n"));
+                out.push_str(&format!("{pad} | {}^\n", " ".repeat(column - 1)));
+            }
+        }
+        if !self.help.is_empty() {
+            out.push_str(&format!("  = {}\n", self.help));
+        }
+        out
+    }
+}
+
+/// A line cut to what fits a terminal around the column, with the column in the cut.
+fn window(line: &str, column: usize) -> (String, usize) {
+    const WIDE: usize = 160;
+    let chars: Vec<char> = line.chars().collect();
+    let from = if column > WIDE { column - WIDE / 2 } else { 0 };
+    let shown: String = chars.iter().skip(from).take(WIDE).collect();
+    let shown = super::text::Clean::line(&shown).to_string();
+    (shown, column.saturating_sub(from).max(1))
+}
+
+/// The nearest of `names` to `word`, when it is near enough to be a slip.
+pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(word, name), name))
+        .filter(|(distance, name)| *distance <= (name.len().max(word.len()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// "did you mean `x`?", or what there is to choose from.
+pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    match nearest(word, names.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None if names.is_empty() => String::new(),
+        None => {
+            let shown: Vec<String> = names.iter().take(24).map(|n| format!("`{n}`")).collect();
+            format!("one of {}", shown.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_shows_the_line_and_points_at_the_column() {
+        let finding = Finding::error("unknown-key", Pos::new(2, 3), "`titel` is not a key")
+            .help(did_you_mean("titel", ["title", "id"]));
+        let shown = finding.render("a.yaml", "a: 1\n  titel: x\n");
+        assert!(
+            shown.contains("a.yaml:2:3\n  |\n2 |   titel: x\n  |   ^\n  = did you mean `title`?"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn far_words_are_not_suggested() {
+        assert_eq!(nearest("zebra", ["title", "id"]), None);
+    }
+}

@@ -1,0 +1,351 @@
+//! A plan: what the choices made of the runbook. Procedures in their order, each one's `then` after
+//! its path, then what proves recovery.
+
+use super::{
+    event::PlanStep,
+    runbook::{
+        Action, Include, Procedure, Runbook, Step, SystemKind, find_step, full_name, names_step,
+        scripts,
+    },
+    template,
+    text::Clean,
+};
+use std::collections::BTreeSet;
+
+/// `procedure` or `procedure/path`, as `--go` and `go:` say it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    pub procedure: String,
+    pub path: Option<String>,
+}
+
+impl Chosen {
+    pub fn parse(text: &str) -> Self {
+        match text.split_once('/') {
+            Some((procedure, path)) => Self {
+                procedure: procedure.to_owned(),
+                path: Some(path.to_owned()),
+            },
+            None => Self {
+                procedure: text.to_owned(),
+                path: None,
+            },
+        }
+    }
+
+    pub fn name(&self) -> String {
+        match &self.path {
+            Some(path) => format!("{}/{path}", self.procedure),
+            None => self.procedure.clone(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    #[error("no procedure is called `{0}`; there are {1}")]
+    UnknownProcedure(String, String),
+    #[error("`{0}` has no path `{1}`; there are {2}")]
+    UnknownPath(String, String, String),
+    /// A person chooses: the procedure and its paths.
+    #[error("`{0}` can be done in more than one way: {1}")]
+    PathNeeded(String, String),
+    #[error("a plan needs at least one procedure")]
+    Empty,
+}
+
+/// Lays the plan out. Steps that `before` already has keep their numbers.
+pub fn lay_out(
+    runbook: &Runbook,
+    go: &[Chosen],
+    before: &[PlanStep],
+) -> Result<Vec<PlanStep>, PlanError> {
+    if go.is_empty() {
+        return Err(PlanError::Empty);
+    }
+    let mut layout = Layout {
+        runbook,
+        go,
+        before,
+        steps: Vec::new(),
+        next: before.iter().map(|s| s.number).max().unwrap_or(0) + 1,
+    };
+    let mut previous: Vec<String> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for chosen in go {
+        if !seen.insert(chosen.procedure.clone()) {
+            continue;
+        }
+        let procedure = procedure(runbook, &chosen.procedure)?;
+        let path = path(procedure, chosen.path.as_deref())?;
+        let block = layout.block(procedure, path.id.as_deref(), &path.steps, &previous)?;
+        let then_after = if block.is_empty() { previous.clone() } else { block };
+        let then = layout.block(procedure, None, &procedure.then, &then_after)?;
+        previous = if then.is_empty() { then_after } else { then };
+    }
+    let all: Vec<String> = layout.steps.iter().map(|s| s.step.clone()).collect();
+    layout.recovered(&all)?;
+    Ok(layout.steps)
+}
+
+fn procedure<'r>(runbook: &'r Runbook, id: &str) -> Result<&'r Procedure, PlanError> {
+    runbook.procedure(id).ok_or_else(|| {
+        let ids: Vec<&str> = runbook.procedures.iter().map(|p| p.id.text.as_str()).collect();
+        PlanError::UnknownProcedure(Clean::line(id).into_string(), ids.join(", "))
+    })
+}
+
+fn path<'r>(
+    procedure: &'r Procedure,
+    id: Option<&str>,
+) -> Result<&'r super::runbook::Path, PlanError> {
+    procedure.path(id).ok_or_else(|| {
+        let ids: Vec<String> = procedure
+            .paths
+            .iter()
+            .filter_map(|p| p.id.as_ref())
+            .map(|p| format!("{}/{p}", procedure.id))
+            .collect();
+        let name = procedure.id.text.clone();
+        match id {
+            Some(id) => PlanError::UnknownPath(name, Clean::line(id).into_string(), ids.join(", ")),
+            None => PlanError::PathNeeded(name, ids.join(" or ")),
+        }
+    })
+}
+
+struct Layout<'a> {
+    runbook: &'a Runbook,
+    go: &'a [Chosen],
+    before: &'a [PlanStep],
+    steps: Vec<PlanStep>,
+    next: usize,
+}
+
+impl Layout<'_> {
+    /// Lays one list of steps out and returns their names.
+    fn block(
+        &mut self,
+        procedure: &Procedure,
+        path: Option<&str>,
+        steps: &[Step],
+        previous: &[String],
+    ) -> Result<Vec<String>, PlanError> {
+        let mut names = Vec::new();
+        let mut above: Vec<String> = previous.to_vec();
+        // What an `include` stands for, so that others can wait for it by its id.
+        let mut stands_for: Vec<(String, Vec<String>)> = Vec::new();
+        for step in steps {
+            let full = full_name(&procedure.id.text, path, &step.id.text);
+            let after = match &step.after {
+                None => above.clone(),
+                Some(ends) => ends
+                    .iter()
+                    .flat_map(|end| self.resolve(&end.text, &full, &stands_for))
+                    .collect(),
+            };
+            let placed = match &step.action {
+                Action::Include(include) => {
+                    let placed = self.include(include, &after)?;
+                    stands_for.push((full.clone(), placed.clone()));
+                    placed
+                }
+                Action::Run(_) | Action::Kubernetes(_) | Action::Check(_) | Action::Manual(_) => {
+                    self.push(&procedure.id.text, path, step, after);
+                    vec![full]
+                }
+            };
+            if !placed.is_empty() {
+                above.clone_from(&placed);
+            }
+            names.extend(placed);
+        }
+        Ok(names)
+    }
+
+    /// The steps of another procedure, in the place of the `include`.
+    fn include(&mut self, include: &Include, after: &[String]) -> Result<Vec<String>, PlanError> {
+        let of = procedure(self.runbook, &include.of.text)?;
+        let chosen = self
+            .go
+            .iter()
+            .find(|c| c.procedure == include.of.text)
+            .and_then(|c| c.path.as_deref());
+        let wanted = include.path.as_ref().map(|p| p.text.as_str()).or(chosen);
+        let path = path(of, wanted)?;
+        let steps: Vec<Step> = path
+            .steps
+            .iter()
+            .filter(|s| include.steps.is_empty() || include.steps.contains(&s.id))
+            .filter(|s| {
+                let full = full_name(&of.id.text, path.id.as_deref(), &s.id.text);
+                !self.steps.iter().any(|planned| planned.step == full)
+            })
+            .cloned()
+            .collect();
+        self.block(of, path.id.as_deref(), &steps, after)
+    }
+
+    fn recovered(&mut self, all: &[String]) -> Result<(), PlanError> {
+        let mut above = all.to_vec();
+        for step in &self.runbook.recovered.steps {
+            let full = full_name("recovered", None, &step.id.text);
+            let after = match &step.after {
+                None => above.clone(),
+                Some(ends) => ends
+                    .iter()
+                    .flat_map(|end| self.resolve(&end.text, &full, &[]))
+                    .collect(),
+            };
+            if let Action::Include(include) = &step.action {
+                above = self.include(include, &after)?;
+                continue;
+            }
+            self.push("recovered", None, step, after);
+            above = vec![full];
+        }
+        Ok(())
+    }
+
+    /// The steps that `ending` names: of the same list, else of the plan so far.
+    fn resolve(
+        &self,
+        ending: &str,
+        from: &str,
+        stands_for: &[(String, Vec<String>)],
+    ) -> Vec<String> {
+        let list = from.rsplit_once('/').map_or("", |(list, _)| list);
+        if let Some((_, placed)) = stands_for.iter().find(|(full, _)| names_step(full, ending)) {
+            return placed.clone();
+        }
+        let sibling = format!("{list}/{ending}");
+        if self.steps.iter().any(|s| s.step == sibling) {
+            return vec![sibling];
+        }
+        let names = self.steps.iter().map(|s| s.step.as_str());
+        match find_step(names, ending) {
+            Ok(full) => vec![full.to_owned()],
+            // A later step of the same list; circles were refused when the runbook was read.
+            Err(_) => vec![sibling],
+        }
+    }
+
+    fn push(&mut self, procedure: &str, path: Option<&str>, step: &Step, after: Vec<String>) {
+        let full = full_name(procedure, path, &step.id.text);
+        if self.steps.iter().any(|s| s.step == full) {
+            return;
+        }
+        let kept = self.before.iter().find(|s| s.step == full).map(|s| s.number);
+        let number = kept.unwrap_or_else(|| {
+            self.next += 1;
+            self.next - 1
+        });
+        self.steps.push(PlanStep {
+            number,
+            id: step.id.text.clone(),
+            procedure: procedure.to_owned(),
+            path: path.map(str::to_owned),
+            title: Clean::line(&step.title),
+            phase: step.phase.as_ref().map(|p| p.text.clone()),
+            budget_s: step.budget.map(|b| b.as_secs()),
+            after,
+            kind: step.action.as_str().to_owned(),
+            danger: step.danger.as_str().to_owned(),
+            step: full,
+        });
+    }
+}
+
+/// The variables that a step needs, by name: what it fills in, what its scripts mention, and what
+/// the systems it names are reached with. What it captures itself is not needed.
+pub fn needs(runbook: &Runbook, step: &Step) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    for (text, _) in step.templates() {
+        names.extend(template::names(text).into_iter().map(str::to_owned));
+    }
+    for check in step.checks() {
+        if let super::runbook::kinds::CheckKind::Command(words) = &check.what {
+            if let super::runbook::kinds::command::Run::Script { text, .. } = &words.run {
+                names.extend(mentioned(runbook, text));
+            }
+        }
+    }
+    for script in step.scripts() {
+        names.extend(mentioned(runbook, &script.text));
+    }
+    names.extend(step.uses.iter().map(|n| n.text.clone()));
+    for system in step.systems() {
+        names.extend(system_needs(runbook, &system.text));
+    }
+    for (name, _) in &step.capture {
+        names.remove(&name.text);
+    }
+    names
+}
+
+/// The variables that a script mentions, declared or captured.
+pub fn mentioned(runbook: &Runbook, script: &str) -> BTreeSet<String> {
+    let captured = runbook.steps().flat_map(|(_, s)| s.capture.iter().map(|(n, _)| &n.text));
+    runbook
+        .variables
+        .keys()
+        .chain(captured)
+        .filter(|name| scripts::mentions(script, name))
+        .cloned()
+        .collect()
+}
+
+/// The variables that a system is reached with.
+pub fn system_needs(runbook: &Runbook, system: &str) -> BTreeSet<String> {
+    let Some(system) = runbook.systems.get(system) else {
+        return BTreeSet::new();
+    };
+    system
+        .templates()
+        .into_iter()
+        .flat_map(|(text, _)| template::names(text))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The systems whose identity must be right before a step changes something: those it names, those
+/// its procedure needs, and those whose address its script is given.
+pub fn targets(runbook: &Runbook, procedure: &str, step: &Step) -> Vec<String> {
+    let mut all: Vec<String> = step.systems().into_iter().map(|n| n.text.clone()).collect();
+    if let Some(procedure) = runbook.procedure(procedure) {
+        all.extend(procedure.needs.systems.iter().map(|n| n.text.clone()));
+    }
+    for script in step.scripts() {
+        for system in runbook.systems.values() {
+            let address = ["host", "port", "base"];
+            let given = system
+                .fields
+                .iter()
+                .filter(|(k, _)| address.contains(&k.as_str()))
+                .flat_map(|(_, v)| template::names(v))
+                .any(|name| scripts::mentions(&script.text, name));
+            if given {
+                all.push(system.name.text.clone());
+            }
+        }
+    }
+    let mut seen = BTreeSet::new();
+    all.retain(|name| {
+        let reachable = runbook.systems.get(name).is_some_and(|s| match s.kind {
+            SystemKind::Postgres | SystemKind::Redis => true,
+            SystemKind::Http | SystemKind::Kubernetes | SystemKind::Azure | SystemKind::Aws => false,
+        });
+        reachable && seen.insert(name.clone())
+    });
+    all
+}
+
+/// May this step go on although the system does not answer?
+pub fn expects_silence(runbook: &Runbook, procedure: &str, step: &Step, system: &str) -> bool {
+    let of_procedure = runbook
+        .procedure(procedure)
+        .is_some_and(|p| p.recovers.iter().any(|n| n.text == system));
+    of_procedure
+        || step.recovers.iter().any(|n| n.text == system)
+        || step.replaces.iter().any(|n| n.text == system)
+}

@@ -1,0 +1,80 @@
+//! `{ kubernetes: cluster, rollout: deployment/x }`
+
+use crate::domain::runbook::reader::{Map, Name, Reader};
+use serde::{Deserialize, Serialize};
+
+/// A look at a cluster. This version reads these words and says that it cannot reach clusters yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Words {
+    pub system: Name,
+    pub words: serde_json::Map<String, serde_json::Value>,
+}
+
+const LOOKS: [&str; 12] = [
+    "reachable",
+    "nodes",
+    "rollout",
+    "pods",
+    "pvc",
+    "secret",
+    "job",
+    "certificate",
+    "ingress",
+    "image",
+    "get",
+    "absent",
+];
+const DETAILS: [&str; 10] = [
+    "none", "phase", "keys", "json", "exec", "command", "container", "namespace", "for", "ready",
+];
+
+impl Words {
+    pub fn read(r: &mut Reader, map: &mut Map<'_>) -> Option<Self> {
+        let system = map.required(r, "kubernetes")?;
+        let mut words = serde_json::Map::new();
+        for key in LOOKS.iter().chain(&DETAILS) {
+            if let Some(node) = map.get(key) {
+                words.insert((*key).to_owned(), node.to_json());
+            }
+        }
+        if !words
+            .keys()
+            .any(|k| LOOKS.contains(&k.as_str()) || k == "exec")
+        {
+            r.error(
+                "missing-key",
+                map.at,
+                "this does not say what to look at in the cluster",
+                "`reachable: true`, `nodes: ready`, `rollout: deployment/x`, `pvc: x` …",
+            );
+        }
+        Some(Self {
+            system: r.name(system, "kubernetes")?,
+            words,
+        })
+    }
+
+    pub fn label(&self) -> String {
+        let words: Vec<String> = self
+            .words
+            .iter()
+            .map(|(k, v)| match v.as_str() {
+                Some(text) => format!("{k} {text}"),
+                None => format!("{k} {v}"),
+            })
+            .collect();
+        format!("{}: {}", self.system, words.join(", "))
+    }
+
+    pub fn expected(&self) -> String {
+        "as described".to_owned()
+    }
+
+    pub fn templates(&self) -> Vec<(&str, bool)> {
+        self.words
+            .values()
+            .filter_map(|v| v.as_str())
+            .map(|v| (v, false))
+            .collect()
+    }
+}

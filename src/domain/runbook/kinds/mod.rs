@@ -1,0 +1,142 @@
+//! The words of each kind of check: its keys, what may be filled in, how it is said. Its hands are
+//! in `crate::checks`, one file for each of these.
+
+pub mod command;
+pub mod dns;
+pub mod file;
+pub mod http;
+pub mod kubernetes;
+pub mod postgres;
+pub mod redis;
+pub mod tcp;
+pub mod tls;
+
+use super::reader::Name;
+use crate::domain::finding::Pos;
+use serde::{Deserialize, Serialize};
+
+/// What a check looks at. Closed: a new kind is a new file here, one in `checks`, and an arm below.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckKind {
+    Postgres(postgres::Words),
+    Redis(redis::Words),
+    Http(http::Words),
+    Kubernetes(kubernetes::Words),
+    Command(command::Words),
+    Tcp(tcp::Words),
+    Tls(tls::Words),
+    Dns(dns::Words),
+    File(file::Words),
+}
+
+impl CheckKind {
+    pub const NAMES: [&'static str; 10] = [
+        "postgres",
+        "redis",
+        "http",
+        "kubernetes",
+        "command",
+        "script",
+        "tcp",
+        "tls",
+        "dns",
+        "file",
+    ];
+
+    pub fn system(&self) -> Option<&Name> {
+        match self {
+            Self::Postgres(w) => Some(&w.system),
+            Self::Redis(w) => Some(&w.system),
+            Self::Http(w) => Some(&w.system),
+            Self::Kubernetes(w) => Some(&w.system),
+            Self::Command(_) | Self::Tcp(_) | Self::Tls(_) | Self::Dns(_) | Self::File(_) => None,
+        }
+    }
+
+    pub fn label(&self) -> String {
+        match self {
+            Self::Postgres(w) => w.label(),
+            Self::Redis(w) => w.label(),
+            Self::Http(w) => w.label(),
+            Self::Kubernetes(w) => w.label(),
+            Self::Command(w) => w.label(),
+            Self::Tcp(w) => w.label(),
+            Self::Tls(w) => w.label(),
+            Self::Dns(w) => w.label(),
+            Self::File(w) => w.label(),
+        }
+    }
+
+    /// What must hold when the check has no `expect`.
+    pub fn expected(&self) -> String {
+        match self {
+            Self::Postgres(w) => w.expected(),
+            Self::Redis(w) => w.expected(),
+            Self::Http(w) => w.expected(),
+            Self::Kubernetes(w) => w.expected(),
+            Self::Command(w) => w.expected(),
+            Self::Tcp(_) => "accepts a connection".to_owned(),
+            Self::Tls(w) => w.expected(),
+            Self::Dns(w) => w.expected(),
+            Self::File(w) => w.expected(),
+        }
+    }
+
+    pub fn templates(&self) -> Vec<(&str, bool)> {
+        match self {
+            Self::Postgres(w) => w.templates(),
+            Self::Redis(w) => w.templates(),
+            Self::Http(w) => w.templates(),
+            Self::Kubernetes(w) => w.templates(),
+            Self::Command(w) => w.templates(),
+            Self::Tcp(w) => w.templates(),
+            Self::Tls(w) => w.templates(),
+            Self::Dns(w) => w.templates(),
+            Self::File(w) => w.templates(),
+        }
+    }
+
+    /// Expectations inside the kind's own words, each with its name.
+    pub fn expectations(&self) -> Vec<(&str, &str, Pos)> {
+        match self {
+            Self::Postgres(w) => pairs(&w.rows),
+            Self::Http(w) => pairs(&w.json),
+            Self::Redis(_)
+            | Self::Kubernetes(_)
+            | Self::Command(_)
+            | Self::Tcp(_)
+            | Self::Tls(_)
+            | Self::Dns(_)
+            | Self::File(_) => Vec::new(),
+        }
+    }
+
+    /// Is what it sees a count, which is never below zero?
+    pub fn counts(&self) -> bool {
+        match self {
+            Self::Postgres(w) => w
+                .query
+                .as_deref()
+                .is_some_and(|q| q.to_ascii_lowercase().replace(' ', "").contains("count(")),
+            Self::Redis(w) => w
+                .command
+                .first()
+                .is_some_and(|c| c.eq_ignore_ascii_case("dbsize")),
+            Self::Http(_)
+            | Self::Kubernetes(_)
+            | Self::Command(_)
+            | Self::Tcp(_)
+            | Self::Tls(_)
+            | Self::Dns(_)
+            | Self::File(_) => false,
+        }
+    }
+}
+
+fn pairs(pairs: &[(Name, String)]) -> Vec<(&str, &str, Pos)> {
+    pairs
+        .iter()
+        .map(|(n, t)| (n.text.as_str(), t.as_str(), n.at))
+        .collect()
+}

@@ -1,0 +1,167 @@
+//! `{ postgres: database, query: "SELECT count(*) FROM tenants", expect: "> 0" }`
+
+use crate::domain::runbook::reader::{Map, Name, Reader};
+use serde::{Deserialize, Serialize};
+
+/// One SELECT, WITH or VALUES on a PostgreSQL; without a query, that it connects.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Words {
+    pub system: Name,
+    pub query: Option<String>,
+    /// Sent in text form: the server converts them.
+    pub params: Vec<String>,
+    /// Row name (first column) to what its second column must be.
+    pub rows: Vec<(Name, String)>,
+}
+
+impl Words {
+    pub fn read(r: &mut Reader, map: &mut Map<'_>) -> Option<Self> {
+        let system = map.required(r, "postgres")?;
+        let query_node = map.get("query");
+        let query = query_node.and_then(|n| r.text(n, "query"));
+        if let (Some(query), Some(node)) = (&query, query_node) {
+            if let Some(word) = writes(query) {
+                r.error(
+                    "write-in-check",
+                    node.at,
+                    format!("a check only looks, but this query begins with {word}"),
+                    "one SELECT, WITH or VALUES; what changes something is a `run` step",
+                );
+            }
+            if let Some(name) = crate::domain::template::names(query).first() {
+                r.error(
+                    "write-in-check",
+                    node.at,
+                    format!("`${{{name}}}` would be pasted into SQL"),
+                    "write $1 and give the value under `params:`",
+                );
+            }
+        }
+        let words = Self {
+            system: r.name(system, "postgres")?,
+            query,
+            params: map.texts(r, "params"),
+            rows: map.pairs_of(r, "rows"),
+        };
+        if words.query.is_none() && (map.has("expect") || !words.rows.is_empty()) {
+            r.error(
+                "missing-key",
+                map.at,
+                "an expectation needs a `query` to look at",
+                "add `query: …`, or leave `expect` out: then the check is that it connects",
+            );
+        }
+        Some(words)
+    }
+
+    pub fn label(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}: {}", self.system, squeeze(query)),
+            None => format!("{}: connects", self.system),
+        }
+    }
+
+    pub fn expected(&self) -> String {
+        if !self.rows.is_empty() {
+            let rows: Vec<String> = self.rows.iter().map(|(n, e)| format!("{n} {e}")).collect();
+            return rows.join(", ");
+        }
+        match &self.query {
+            Some(_) => "the query answers with one value".to_owned(),
+            None => "connects".to_owned(),
+        }
+    }
+
+    pub fn templates(&self) -> Vec<(&str, bool)> {
+        let mut all: Vec<(&str, bool)> = self.params.iter().map(|p| (p.as_str(), true)).collect();
+        all.extend(self.rows.iter().map(|(_, e)| (e.as_str(), false)));
+        all
+    }
+}
+
+/// A query on one line.
+pub fn squeeze(query: &str) -> String {
+    query.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The word that makes a statement more than a look: judged by its first word, and for WITH by the
+/// words that change data.
+fn writes(query: &str) -> Option<String> {
+    let bare = without_literals(query).to_ascii_uppercase();
+    let words: Vec<&str> = bare
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|w| !w.is_empty())
+        .collect();
+    let first = *words.first()?;
+    if !matches!(first, "SELECT" | "WITH" | "VALUES") {
+        return Some(first.to_owned());
+    }
+    if bare.trim_end().trim_end_matches(';').contains(';') {
+        return Some("more than one statement".to_owned());
+    }
+    let changing = ["INSERT", "UPDATE", "DELETE", "MERGE"];
+    if first == "WITH" {
+        return words
+            .iter()
+            .find(|w| changing.contains(w))
+            .map(|w| (*w).to_owned());
+    }
+    None
+}
+
+/// The statement without comments, quoted names and quoted texts.
+fn without_literals(sql: &str) -> String {
+    let mut out = String::new();
+    let mut chars = sql.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\'' | '"' => {
+                while let Some(n) = chars.next() {
+                    if n == c {
+                        if chars.peek() == Some(&c) {
+                            chars.next();
+                        } else {
+                            break;
+                        }
+                    }
+                }
+                out.push(' ');
+            }
+            '-' if chars.peek() == Some(&'-') => {
+                for n in chars.by_ref() {
+                    if n == '\n' {
+                        break;
+                    }
+                }
+                out.push(' ');
+            }
+            '/' if chars.peek() == Some(&'*') => {
+                let mut star = false;
+                chars.next();
+                for n in chars.by_ref() {
+                    if star && n == '/' {
+                        break;
+                    }
+                    star = n == '*';
+                }
+                out.push(' ');
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_data_is_no_look() {
+        assert_eq!(writes("DELETE FROM t"), Some("DELETE".into()));
+        assert!(writes("WITH x AS (DELETE FROM t RETURNING 1) SELECT 1").is_some());
+        assert!(writes("SELECT 1; DROP TABLE t").is_some());
+        assert_eq!(writes("SELECT 'DELETE; x' -- UPDATE\n;"), None);
+        assert_eq!(writes("  /* INSERT */ values (1)"), None);
+    }
+}

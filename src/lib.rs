@@ -1,0 +1,5 @@
+//! blackstart
+pub mod domain;
+pub mod clock;
+pub mod journal;
+pub mod private;
