@@ -1,1 +1,13 @@
-fn main(){}
+//! The binary: `__attempt` before anything else is set up, then the command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|a| a == "__attempt") {
+        return blackstart::supervisor::attempt_main();
+    }
+    if let Err(e) = color_eyre::install() {
+        eprintln!("blackstart: {e}");
+    }
+    blackstart::cli::main()
+}

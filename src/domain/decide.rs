@@ -77,7 +77,8 @@ pub struct Start {
     pub saw: Option<String>,
     /// Start even though `unless` holds.
     pub anyway: bool,
-    pub tries_left: u32,
+    /// Tries still to come after this one; `None`: as many as the step asks for.
+    pub tries_left: Option<u32>,
 }
 
 /// What the edge found before a start.
@@ -182,6 +183,11 @@ pub enum Refusal {
     NothingProposed(String),
     #[error("this version has no hands for native Kubernetes actions: {0}")]
     NoHands(String),
+    /// Nothing is done that cannot be recorded first.
+    #[error("this cannot be recorded, so it is not done: {0}")]
+    CannotRecord(String),
+    #[error("the engine has ended")]
+    Gone,
     #[error(transparent)]
     Plan(#[from] PlanError),
 }
@@ -435,7 +441,7 @@ pub fn start(
             .filter(|_| waits)
             .map(|r| Clean::new(r.trim())),
         saw: start.saw.as_deref().map(|s| Clean::new(s.trim())),
-        tries_left: start.tries_left,
+        tries_left: start.tries_left.unwrap_or(0),
         step: name,
     });
     Ok(events)

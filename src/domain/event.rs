@@ -250,6 +250,11 @@ pub enum Event {
         identity: Identity,
         by: PinnedBy,
     },
+    /// A person named, before it could be seen, whom a system may turn out to be.
+    AcceptedBeforehand {
+        system: String,
+        fingerprint: String,
+    },
     /// A step moved the target: old and new, waiting for a person.
     IdentityProposed {
         system: String,
@@ -399,6 +404,7 @@ impl Event {
             | Self::Answered { .. }
             | Self::Planned { .. }
             | Self::IdentityPinned { .. }
+            | Self::AcceptedBeforehand { .. }
             | Self::IdentityProposed { .. }
             | Self::TargetRefused { .. }
             | Self::AttemptUnsupervised { .. }

@@ -200,6 +200,8 @@ pub struct Incident {
     pub go: Vec<String>,
     pub steps: Vec<PlannedStep>,
     pub pins: IndexMap<String, Pin>,
+    /// Fingerprints accepted beforehand, by system.
+    pub accepted: Vec<(String, String)>,
     pub moments: IndexMap<String, DateTime<Utc>>,
     pub notes: Vec<Note>,
     pub recovery: Option<(DateTime<Utc>, Vec<CheckResult>, bool)>,
@@ -236,6 +238,7 @@ impl Default for Incident {
             go: Vec::new(),
             steps: Vec::new(),
             pins: IndexMap::new(),
+            accepted: Vec::new(),
             moments: IndexMap::new(),
             notes: Vec::new(),
             recovery: None,
@@ -332,6 +335,10 @@ impl Incident {
                 };
                 self.pins.insert(system.clone(), pin);
             }
+            Event::AcceptedBeforehand {
+                system,
+                fingerprint,
+            } => self.accepted.push((system.clone(), fingerprint.clone())),
             Event::IdentityProposed {
                 system,
                 old,

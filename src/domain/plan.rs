@@ -323,7 +323,10 @@ pub fn targets(runbook: &Runbook, procedure: &str, step: &Step) -> Vec<String> {
                 .iter()
                 .filter(|(k, _)| address.contains(&k.as_str()))
                 .flat_map(|(_, v)| template::names(v))
-                .any(|name| scripts::mentions(&script.text, name));
+                .any(|name| {
+                    scripts::mentions(&script.text, name)
+                        || script.env.iter().any(|(_, v)| template::names(v).contains(&name))
+                });
             if given {
                 all.push(system.name.text.clone());
             }

@@ -151,14 +151,11 @@ pub fn read(bytes: &[u8]) -> Result<Contents, JournalError> {
         line,
         what: what.to_owned(),
     };
-    for (i, line) in bytes[..whole].split(|b| *b == b'\n').enumerate() {
+    if whole == 0 {
+        return Ok(contents);
+    }
+    for (i, line) in bytes[..whole - 1].split(|b| *b == b'\n').enumerate() {
         let number = i + 1;
-        if line.is_empty() {
-            if bytes[..whole].len() > whole.saturating_sub(1) && i > 0 && is_end(bytes, whole, i) {
-                break;
-            }
-            return Err(damaged(number, "an empty line"));
-        }
         let at = find_seal(line).ok_or_else(|| damaged(number, "no hash stands at its end"))?;
         let hash = chain(&contents.head, &line[..at]);
         let stated = &line[at + SEAL.len()..line.len() - 2];
@@ -171,11 +168,6 @@ pub fn read(bytes: &[u8]) -> Result<Contents, JournalError> {
         contents.head = hash;
     }
     Ok(contents)
-}
-
-/// The piece after the last line break is empty: that is the end, not an empty line.
-fn is_end(bytes: &[u8], whole: usize, index: usize) -> bool {
-    bytes[..whole].iter().filter(|b| **b == b'\n').count() == index
 }
 
 /// Where the seal begins, when the line ends in a whole one.

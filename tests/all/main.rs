@@ -1,1 +1,17 @@
+//! Black-box tests: the real binary against real PostgreSQL, pgBackRest, Redis, sshd and terminals.
+//!
+//! One binary. `harness` is what the tests stand on; every other module is a promise and its tests,
+//! whose names read as sentences. `tests/setup.sh` installs the servers; a test whose server is
+//! missing fails and says which package has it. `BLACKSTART_TORTURE=1` makes the loops long.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod cockpit;
+mod control;
+mod harness;
+mod kills;
+mod looking;
+mod platform;
+mod recovery;
+mod secrets;
+mod survival;
+mod usage;

@@ -1,7 +1,11 @@
 //! A platform on a real PostgreSQL: whole, or with its tenants emptied by a bad migration.
 
-use crate::harness::postgres::{Cluster, sql};
+use crate::harness::{
+    once,
+    postgres::{Cluster, sql},
+};
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 
 /// How many tenants there were.
@@ -15,6 +19,11 @@ pub(crate) const TENANTS: &str = "412";
 /// ```
 pub(crate) struct Broken {
     pub(crate) cluster: Cluster,
+    pub(crate) history: History,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct History {
     /// A whole second after the last good write.
     pub(crate) before: DateTime<Utc>,
     /// When the tenants were emptied.
@@ -29,38 +38,55 @@ pub(crate) struct Broken {
 pub(crate) fn broken() -> &'static Broken {
     static BROKEN: OnceLock<Broken> = OnceLock::new();
     BROKEN.get_or_init(|| {
-        let cluster = Cluster::with_pgbackrest();
-        fill(cluster.port(), 400);
-        cluster.back_up();
-        // What comes after the backup is in the WAL only.
-        let more =
-            "INSERT INTO tenants (name) SELECT 'late tenant ' || i FROM generate_series(1, 12) i;
-                    INSERT INTO audit_events (what) VALUES ('the last good one')";
-        cluster.sql("arbitex", more);
-        let newest = moment(&cluster.sql("arbitex", "SELECT max(created_at) FROM audit_events"));
-        // A backup counts when it ended before the target, in whole seconds.
-        let before = second(cluster.clock() + 2);
-        cluster.pass(before);
-        let migration = "DELETE FROM tenants;
-                         INSERT INTO audit_events (what) VALUES ('a bad migration')";
-        cluster.sql("arbitex", migration);
-        let lost = moment(&cluster.sql("arbitex", "SELECT max(created_at) FROM audit_events"));
-        let after = second(cluster.clock() + 2);
-        cluster.pass(after);
-        cluster.sql(
-            "arbitex",
-            "INSERT INTO audit_events (what) VALUES ('afterwards')",
-        );
-        cluster.archive();
-        assert!(newest < before && before < lost && lost < after);
+        let (folder, port, history) = once("broken", |folder| {
+            let cluster = Cluster::with_pgbackrest(folder);
+            let history = damage(&cluster);
+            let (folder, port) = (folder.to_owned(), cluster.port());
+            // It serves the other tests of this run; the folder's janitor ends it.
+            std::mem::forget(cluster);
+            (folder, port, history)
+        });
         Broken {
-            cluster,
-            before,
-            lost,
-            after,
-            newest,
+            cluster: Cluster::running(folder, port),
+            history,
         }
     })
+}
+
+fn damage(cluster: &Cluster) -> History {
+    fill(cluster.port(), 400);
+    cluster.back_up();
+    // What comes after the backup is in the WAL only.
+    let more =
+        "INSERT INTO tenants (name) SELECT 'late tenant ' || i FROM generate_series(1, 12) i;
+                INSERT INTO audit_events (what) VALUES ('the last good one')";
+    cluster.sql("arbitex", more);
+    let good = newest(cluster);
+    // A backup counts when it ended before the target, in whole seconds.
+    let before = second(cluster.clock() + 2);
+    cluster.pass(before);
+    let migration = "DELETE FROM tenants;
+                     INSERT INTO audit_events (what) VALUES ('a bad migration')";
+    cluster.sql("arbitex", migration);
+    let lost = newest(cluster);
+    let after = second(cluster.clock() + 2);
+    cluster.pass(after);
+    cluster.sql(
+        "arbitex",
+        "INSERT INTO audit_events (what) VALUES ('afterwards')",
+    );
+    cluster.archive();
+    assert!(good < before && before < lost && lost < after);
+    History {
+        before,
+        lost,
+        after,
+        newest: good,
+    }
+}
+
+fn newest(cluster: &Cluster) -> DateTime<Utc> {
+    moment(&cluster.sql("arbitex", "SELECT max(created_at) FROM audit_events"))
 }
 
 /// Makes the database `arbitex` with that many tenants, their rules and an audit log.

@@ -311,8 +311,8 @@ pub fn is_reserved(name: &str) -> bool {
         "PAGER", "NODE_OPTIONS", "PYTHONPATH", "PYTHONHOME", "PERL5LIB", "PERL5OPT", "RUBYOPT",
         "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
     ];
-    const PREFIX: [&str; 11] = [
-        "LD_", "BASH", "AWS_", "AZURE_", "ARM_", "DYLD_", "LC_", "GIT_", "KUBE_", "PGBACKREST_",
+    const PREFIX: [&str; 10] = [
+        "LD_", "BASH", "AWS_", "AZURE_", "ARM_", "DYLD_", "LC_", "GIT_", "PGBACKREST_",
         "REDISCLI_",
     ];
     const LIBPQ: [&str; 32] = [

@@ -332,10 +332,6 @@ impl Running {
         send(self.child.id(), signal);
     }
 
-    pub(crate) fn stdout(&self) -> String {
-        self.out.text()
-    }
-
     /// Has it ended within the time?
     pub(crate) fn ends_within(&mut self, time: Duration) -> bool {
         wait_within(&mut self.child, time).is_some()

@@ -9,18 +9,19 @@ pub(crate) mod redis;
 pub(crate) mod sshd;
 
 use rustix::event::{Timespec, poll};
+use serde::{Serialize, de::DeserializeOwned};
 use std::{
     env,
     ffi::OsString,
     fmt::Display,
-    fs::{self, Permissions},
-    net::TcpListener,
+    fs::{self, File, Permissions},
+    net::{TcpListener, UdpSocket},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        OnceLock,
-        atomic::{AtomicU16, Ordering},
+        Mutex, OnceLock,
+        atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -102,22 +103,66 @@ pub(crate) fn private_dir() -> TempDir {
         .unwrap()
 }
 
-/// The folder of this test run. It, and every process that still holds a file in it, is cleared
+/// The folder of this process. It, and every process that still holds a file in it, is cleared
 /// away when this process ends, even by `kill -9`.
 pub(crate) fn scratch() -> &'static Path {
-    static SCRATCH: OnceLock<Scratch> = OnceLock::new();
-    &SCRATCH.get_or_init(Scratch::new).root
+    static SCRATCH: OnceLock<Kept> = OnceLock::new();
+    let folder = SCRATCH.get_or_init(|| {
+        let made = tempfile::Builder::new().prefix("blackstart-").tempdir();
+        Kept::new(made.unwrap().keep(), "cat >/dev/null")
+    });
+    &folder.path
 }
 
-struct Scratch {
-    root: PathBuf,
-    _janitor: Child,
+/// The folder of the whole test run. A runner that gives each test a process of its own says by
+/// `NEXTEST_RUN_ID` which of them belong together; it goes away when that runner ends.
+fn run_folder() -> &'static Path {
+    static FOLDER: OnceLock<Option<Kept>> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let id = env::var("NEXTEST_RUN_ID").ok()?;
+        let path = env::temp_dir().join(format!("blackstart-{id}"));
+        let runner = std::os::unix::process::parent_id();
+        Some(match fs::create_dir(&path) {
+            Ok(()) => Kept::new(path, &format!("tail --pid={runner} -f /dev/null")),
+            Err(_) => Kept::shared(&path),
+        })
+    });
+    folder
+        .as_ref()
+        .map_or_else(scratch, |folder| folder.path.as_path())
 }
 
-/// Its standard input is a pipe that only this process holds open.
+/// What is made once in a test run, by whichever test needs it first; `make` gets a new folder.
+pub(crate) fn once<T>(name: &str, make: impl FnOnce(&Path) -> T) -> T
+where
+    T: Serialize + DeserializeOwned,
+{
+    let at = |suffix: &str| run_folder().join(format!("{name}{suffix}"));
+    let lock = File::create(at(".lock")).unwrap();
+    lock.lock().unwrap();
+    if let Ok(made) = fs::read(at(".json")) {
+        return serde_json::from_slice(&made).unwrap();
+    }
+    let folder = at("");
+    // What a test left that failed half-way.
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, Permissions::from_mode(0o711)).unwrap();
+    let made = make(&folder);
+    fs::write(at(".json"), serde_json::to_vec(&made).unwrap()).unwrap();
+    made
+}
+
+/// A folder that somebody clears away.
+struct Kept {
+    path: PathBuf,
+    _janitor: Option<Child>,
+}
+
+/// Waits, then ends who still holds a file in the folder, and removes it.
 const JANITOR: &str = r#"
 trap '' HUP INT TERM
-cat >/dev/null
+eval "$UNTIL"
 for signal in QUIT KILL; do
   find /proc/[0-9]*/fd /proc/[0-9]*/cwd -maxdepth 1 -lname "$ROOT/*" 2>/dev/null |
     cut -d/ -f3 | sort -u |
@@ -127,43 +172,54 @@ done
 rm -rf -- "$ROOT"
 "#;
 
-impl Scratch {
-    fn new() -> Self {
-        let root = tempfile::Builder::new()
-            .prefix("blackstart-")
-            .tempdir()
-            .unwrap()
-            .keep();
+impl Kept {
+    fn new(path: PathBuf, until: &str) -> Self {
         // Servers that run as another user pass through.
-        fs::set_permissions(&root, Permissions::from_mode(0o711)).unwrap();
-        let root = root.canonicalize().unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o711)).unwrap();
+        let mut kept = Self::shared(&path);
         let janitor = Command::new("sh")
             .args(["-c", JANITOR])
-            .env("ROOT", &root)
+            .env("ROOT", &kept.path)
+            .env("UNTIL", until)
             .current_dir("/")
+            // Only this process holds the other end: it closes when this process ends.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
-            .spawn()
-            .unwrap();
+            .spawn();
+        kept._janitor = Some(janitor.unwrap());
+        kept
+    }
+
+    fn shared(path: &Path) -> Self {
         Self {
-            root,
-            _janitor: janitor,
+            path: path.canonicalize().unwrap(),
+            _janitor: None,
         }
     }
 }
 
-/// A port on loopback that nobody listens on, below those that the kernel gives to clients.
+/// A port on loopback that nobody listens on and no other test is given, below those that the
+/// kernel gives to clients.
 pub(crate) fn free_port() -> u16 {
-    const FIRST: u16 = 20_000;
-    const COUNT: u16 = 10_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % u32::from(COUNT)).unwrap();
-    (0..COUNT)
-        .map(|_| FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT)
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .expect("a free port on loopback")
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 10_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Held on UDP for as long as this process lives, so that other test processes see it is taken.
+    static HELD: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
+    let start = std::process::id() * 31;
+    for _ in 0..COUNT {
+        let offset = (start + NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let port = u16::try_from(FIRST + offset).unwrap();
+        let free = TcpListener::bind(("127.0.0.1", port));
+        let held = UdpSocket::bind(("127.0.0.1", port));
+        if let (Ok(_), Ok(held)) = (free, held) {
+            HELD.lock().unwrap().push(held);
+            return port;
+        }
+    }
+    panic!("no free port on loopback");
 }
 
 /// Where a tool is; a test without its tool fails and says how to get it.

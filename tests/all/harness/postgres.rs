@@ -1,10 +1,11 @@
 //! Real PostgreSQL servers on loopback, and real pgBackRest repositories of theirs.
 //!
-//! `initdb` runs once in a test run; every cluster is a copy of what it made.
+//! `initdb` runs once in a test run; every cluster is a copy of what it made, and its files and its
+//! server are gone when it is dropped.
 
 use super::{
-    PATIENCE, free_port, must, need,
-    process::{Daemon, Owner, as_owner},
+    PATIENCE, free_port, must, need, once,
+    process::{Daemon, Owner, as_owner, end_servers},
     scratch, search_path, until,
 };
 use chrono::{DateTime, Utc};
@@ -39,14 +40,16 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// A running copy of the template.
     pub(crate) fn start() -> Self {
-        let mut cluster = Self::copied();
+        let mut cluster = Self::copied(owned_folder());
         cluster.serve();
         cluster
     }
 
-    /// A copy that archives its WAL into a pgBackRest repository of its own (stanza `main`).
-    pub(crate) fn with_pgbackrest() -> Self {
-        let mut cluster = Self::copied();
+    /// A copy that archives its WAL into a pgBackRest repository of its own (stanza `main`), all of
+    /// it in the folder.
+    pub(crate) fn with_pgbackrest(folder: &Path) -> Self {
+        give_to_owner(folder);
+        let mut cluster = Self::copied(folder.to_owned());
         cluster.prepare_repository();
         cluster.serve();
         must(cluster.pgbackrest().arg("stanza-create"));
@@ -55,22 +58,27 @@ impl Cluster {
 
     /// A cluster that was never started and is no copy: another system identifier.
     pub(crate) fn stranger() -> Self {
-        let cluster = Self::empty();
+        let cluster = Self::empty(owned_folder());
         initdb(&cluster.data());
         cluster.configure("");
         cluster
     }
 
-    fn empty() -> Self {
+    /// One that another process of this test run has started.
+    pub(crate) fn running(folder: PathBuf, port: u16) -> Self {
         Self {
-            folder: owned_folder("pg"),
-            port: free_port(),
+            folder,
+            port,
             server: None,
         }
     }
 
-    fn copied() -> Self {
-        let cluster = Self::empty();
+    fn empty(folder: PathBuf) -> Self {
+        Self::running(folder, free_port())
+    }
+
+    fn copied(folder: PathBuf) -> Self {
+        let cluster = Self::empty(folder);
         let mut copy = as_owner("cp", "coreutils");
         copy.args(["-a", "--reflink=auto"]).arg(template());
         must(copy.arg(cluster.data()));
@@ -89,11 +97,6 @@ impl Cluster {
 
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.join("data")
-    }
-
-    /// Ends the server at once; its files stay.
-    pub(crate) fn stop(&mut self) {
-        self.server = None;
     }
 
     fn serve(&mut self) {
@@ -219,7 +222,7 @@ archive_command = '{program} --config={config} --stanza=main archive-push %p'"
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.server = None;
-        super::process::end_all(&self.folder);
+        end_servers(&self.folder);
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
@@ -265,10 +268,10 @@ pub(crate) fn owner_script() -> &'static Path {
     })
 }
 
-fn template() -> &'static Path {
-    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
-    TEMPLATE.get_or_init(|| {
-        let data = owned_folder("template").join("data");
+fn template() -> PathBuf {
+    once("template", |folder| {
+        give_to_owner(folder);
+        let data = folder.join("data");
         initdb(&data);
         data
     })
@@ -290,14 +293,18 @@ fn initdb(data: &Path) {
 }
 
 /// A new folder that belongs to the server's user.
-fn owned_folder(name: &str) -> PathBuf {
+fn owned_folder() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(1);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let folder = scratch().join(format!("{name}{number}"));
+    let folder = scratch().join(format!("pg{number}"));
     fs::create_dir(&folder).unwrap();
-    fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
-    if let Some(Owner { uid, gid }) = Owner::other() {
-        chown(&folder, Some(uid), Some(gid)).unwrap();
-    }
+    give_to_owner(&folder);
     folder
+}
+
+fn give_to_owner(folder: &Path) {
+    fs::set_permissions(folder, Permissions::from_mode(0o700)).unwrap();
+    if let Some(Owner { uid, gid }) = Owner::other() {
+        chown(folder, Some(uid), Some(gid)).unwrap();
+    }
 }

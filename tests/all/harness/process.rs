@@ -104,6 +104,21 @@ pub(crate) fn end_all(folder: &Path) {
     }
 }
 
+/// Ends the database servers of a folder as they want it, so that they free their shared memory;
+/// then whatever is left.
+pub(crate) fn end_servers(folder: &Path) {
+    for pid in holders(folder) {
+        send(pid, Signal::QUIT);
+    }
+    for _ in 0..200 {
+        if holders(folder).is_empty() {
+            return;
+        }
+        super::pause(Duration::from_millis(10));
+    }
+    end_all(folder);
+}
+
 /// A server in the foreground: ended when it is dropped.
 pub(crate) struct Daemon {
     child: Child,
@@ -135,10 +150,6 @@ impl Daemon {
             assert!(ended.is_none(), "the server ended:\n{}", read());
             answers().then_some(())
         });
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Ends it and waits until it is gone.

@@ -1,0 +1,265 @@
+//! What can be looked at: the hands of each kind of check. Its words are in
+//! `domain::runbook::kinds`, one file for each of these.
+
+pub mod command;
+mod dns;
+mod file;
+mod http;
+mod kubernetes;
+mod postgres;
+mod redis;
+mod tcp;
+mod tls;
+
+use crate::{
+    domain::{
+        event::{CheckPhase, CheckResult, Verdict},
+        expect::{Comparison, Expect},
+        redact::Redactor,
+        runbook::{Check, System, kinds::CheckKind},
+        text::Clean,
+    },
+    values::Values,
+};
+use indexmap::IndexMap;
+use std::{path::PathBuf, time::Duration};
+use tokio::time::Instant;
+
+/// Where a check looks: systems as written, the values they are filled with, and for commands the
+/// folder and the environment.
+#[derive(Clone, Default)]
+pub struct Scope {
+    pub systems: IndexMap<String, System>,
+    pub values: Values,
+    pub workdir: PathBuf,
+    /// What a check's command finds in its environment beside that of this process.
+    pub env: Vec<(String, String)>,
+}
+
+/// What a hand saw. `holds` is its own judgement where the kind has one (rows, JSON, a status).
+#[derive(Debug, Default, PartialEq)]
+pub struct Seen {
+    pub text: String,
+    pub holds: Option<bool>,
+}
+
+impl Seen {
+    pub fn text(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            holds: None,
+        }
+    }
+
+    pub fn judged(text: impl Into<String>, holds: bool) -> Self {
+        Self {
+            text: text.into(),
+            holds: Some(holds),
+        }
+    }
+}
+
+/// Why nothing was seen.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum Trouble {
+    /// It was reached and is not what it should be, or refuses: this is about *it*.
+    #[error("{0}")]
+    Down(String),
+    /// This is about *us*: credentials, DNS, route, rights. With how to fix our side.
+    #[error("{why}")]
+    CannotTell { why: String, help: String },
+}
+
+impl Trouble {
+    pub fn cannot_tell(why: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::CannotTell {
+            why: why.into(),
+            help: help.into(),
+        }
+    }
+}
+
+/// How much of *seen* is kept.
+const LONGEST_SEEN: usize = 4096;
+
+/// Runs a check until it holds, `fails` matches, or its `within` is over; each try has its own
+/// deadline. Never fails: what goes wrong is what was seen. The result holds no secret.
+pub async fn run(
+    check: &Check,
+    phase: CheckPhase,
+    scope: &Scope,
+    redactor: &Redactor,
+) -> CheckResult {
+    let started = Instant::now();
+    let until = check.within.map(|within| started + within);
+    let every = check.every.unwrap_or(Check::EVERY);
+    loop {
+        let (verdict, seen, help, ended) = once(check, scope).await;
+        let over = until.is_none_or(|until| Instant::now() + every > until);
+        if verdict == Verdict::Holds || ended || over {
+            let shown = scope.values.masked_check(check);
+            let text = |t: &str| Clean::new(&redactor.text(t));
+            return CheckResult {
+                what: Clean::line(&redactor.text(&shown.label())),
+                phase,
+                verdict,
+                expected: text(&shown.expected()),
+                seen: text(&shorten(&seen)),
+                passed: verdict == Verdict::Holds,
+                elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                system: check.system().map(|n| n.text.clone()),
+                help: help.map(|h| text(&h)),
+            };
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+type Judged = (Verdict, String, Option<String>, bool);
+
+/// One try: its verdict, what was seen, help, and whether `fails` ends the tries.
+async fn once(check: &Check, scope: &Scope) -> Judged {
+    let filled = match scope.values.check(check) {
+        Ok(filled) => filled,
+        Err(missing) => {
+            let help = format!("give it: {}", missing.0);
+            return (Verdict::CannotTell, missing.to_string(), Some(help), true);
+        }
+    };
+    let timeout = check.timeout.unwrap_or(Check::TIMEOUT);
+    let looked = match tokio::time::timeout(timeout, look(&filled, scope, timeout)).await {
+        Ok(looked) => looked,
+        Err(_) => Err(Trouble::cannot_tell(
+            format!("no answer within {}", humantime::format_duration(timeout)),
+            "is there a route (VPN, firewall, security group)? a longer `timeout:` if it is only slow",
+        )),
+    };
+    match looked {
+        Ok(seen) => judge(&filled, seen),
+        Err(Trouble::Down(why)) => {
+            let ended = matches(filled.fails.as_deref(), &why);
+            (Verdict::DoesNotHold, why, None, ended)
+        }
+        Err(Trouble::CannotTell { why, help }) => {
+            let ended = matches(filled.fails.as_deref(), &why);
+            (Verdict::CannotTell, why, Some(help), ended)
+        }
+    }
+}
+
+fn judge(check: &Check, seen: Seen) -> Judged {
+    let ended = matches(check.fails.as_deref(), &seen.text);
+    let own = seen.holds.unwrap_or(true);
+    let (verdict, text) = match check.expect.as_deref().map(Expect::parse) {
+        None => (own, seen.text),
+        Some(Ok(expect)) => match expect.judge(&seen.text) {
+            Comparison::Holds => (own, seen.text),
+            Comparison::Fails => (false, seen.text),
+            Comparison::CannotCompare => {
+                let shown = seen.text.trim();
+                let shown = if shown.is_empty() { "nothing" } else { shown };
+                (false, format!("cannot compare: {shown}"))
+            }
+        },
+        Some(Err(e)) => (false, format!("cannot compare: {e}")),
+    };
+    let verdict = if verdict {
+        Verdict::Holds
+    } else {
+        Verdict::DoesNotHold
+    };
+    (verdict, text, None, ended)
+}
+
+fn matches(fails: Option<&str>, seen: &str) -> bool {
+    fails
+        .and_then(|f| Expect::parse(f).ok())
+        .is_some_and(|f| f.judge(seen) == Comparison::Holds)
+}
+
+fn shorten(seen: &str) -> String {
+    let trimmed = seen.trim_end();
+    match trimmed.char_indices().nth(LONGEST_SEEN) {
+        Some((at, _)) => format!("{} … ({} bytes in all)", &trimmed[..at], trimmed.len()),
+        None => trimmed.to_owned(),
+    }
+}
+
+/// The hands. `check` is filled in; its system is filled in here.
+async fn look(check: &Check, scope: &Scope, timeout: Duration) -> Result<Seen, Trouble> {
+    let system = match check.system() {
+        Some(name) => Some(system(scope, &name.text)?),
+        None => None,
+    };
+    match (&check.what, &system) {
+        (CheckKind::Postgres(words), Some(system)) => postgres::look(words, system, timeout).await,
+        (CheckKind::Redis(words), Some(system)) => redis::look(words, system, timeout).await,
+        (CheckKind::Http(words), Some(system)) => http::look(words, system, timeout).await,
+        (CheckKind::Kubernetes(words), Some(_)) => kubernetes::look(words),
+        (CheckKind::Command(words), _) => command::look(words, scope).await,
+        (CheckKind::Tcp(words), _) => tcp::look(words).await,
+        (CheckKind::Tls(words), _) => tls::look(words).await,
+        (CheckKind::Dns(words), _) => dns::look(words).await,
+        (CheckKind::File(words), _) => file::look(words, scope),
+        (
+            CheckKind::Postgres(_)
+            | CheckKind::Redis(_)
+            | CheckKind::Http(_)
+            | CheckKind::Kubernetes(_),
+            None,
+        ) => Err(Trouble::cannot_tell("no system is named", "")),
+    }
+}
+
+/// A system with its values in place, or which value is missing.
+pub fn system(scope: &Scope, name: &str) -> Result<System, Trouble> {
+    let written = scope.systems.get(name).ok_or_else(|| {
+        Trouble::cannot_tell(format!("no system is called `{name}`"), "see `systems:`")
+    })?;
+    if written.via.is_some() {
+        return Err(Trouble::cannot_tell(
+            format!("`{name}` is reached through a cluster (`via:`), which this version cannot do"),
+            "open a port-forward yourself and give its address",
+        ));
+    }
+    scope.values.system(written).map_err(|missing| {
+        Trouble::cannot_tell(
+            format!("not probed: needs {}", missing.0),
+            format!("give a value for `{}`", missing.0),
+        )
+    })
+}
+
+/// Is the system there at all? What triage asks of each suspect.
+pub async fn probe(name: &str, scope: &Scope, redactor: &Redactor) -> CheckResult {
+    let started = Instant::now();
+    let deadline = Duration::from_secs(3);
+    let looked = match system(scope, name) {
+        Ok(system) => {
+            match tokio::time::timeout(deadline, crate::systems::reach(&system, deadline)).await {
+                Ok(looked) => looked,
+                Err(_) => Err(Trouble::cannot_tell(
+                    "no answer within 3 s",
+                    "is there a route (VPN, firewall, security group)?",
+                )),
+            }
+        }
+        Err(trouble) => Err(trouble),
+    };
+    let (verdict, seen, help) = match looked {
+        Ok(seen) => (Verdict::Holds, seen, None),
+        Err(Trouble::Down(why)) => (Verdict::DoesNotHold, why, None),
+        Err(Trouble::CannotTell { why, help }) => (Verdict::CannotTell, why, Some(help)),
+    };
+    CheckResult {
+        what: Clean::line(name),
+        phase: CheckPhase::Probe,
+        verdict,
+        expected: "answers".into(),
+        seen: Clean::line(&redactor.text(&shorten(&seen))),
+        passed: verdict == Verdict::Holds,
+        elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        system: Some(name.to_owned()),
+        help: help.map(|h| Clean::line(&redactor.text(&h))),
+    }
+}

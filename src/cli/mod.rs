@@ -1,0 +1,310 @@
+//! The command line: arguments to calls. Flags over environment over the config file.
+
+mod cockpit;
+mod headless;
+mod incidents;
+mod load;
+mod settings;
+
+use clap::{Args, Parser, Subcommand};
+use std::{
+    io::Write,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+/// Exit codes are stable; see the README.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Done,
+    Failed,
+    Usage,
+    PersonNeeded,
+    OutsideRto,
+    WrongTarget,
+}
+
+impl Exit {
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::PersonNeeded => 3,
+            Self::OutsideRto => 4,
+            Self::WrongTarget => 5,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// What went wrong, whose fault it is, and the next command to try.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: Exit,
+    pub what: String,
+    pub next: String,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self {
+            exit,
+            what: what.into(),
+            next: next.into(),
+        }
+    }
+
+    pub fn usage(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, what, next)
+    }
+}
+
+#[derive(Parser)]
+#[command(
+    name = "blackstart",
+    version,
+    about = "A cockpit for disaster recovery: from what is broken to what runs again, with a timeline",
+    after_help = "Exit codes: 0 done · 1 a step failed, or the answer is no · 2 usage, not found, invalid runbook · \
+                  3 a person is needed · 4 recovered, but outside the RTO · 5 the target is not the pinned one"
+)]
+struct Cli {
+    /// Where incidents are kept [default: $XDG_STATE_HOME/blackstart]
+    #[arg(long, global = true, env = "BLACKSTART_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// The config file
+    #[arg(long, global = true, env = "BLACKSTART_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Open a live incident in the cockpit
+    Open {
+        /// A shipped runbook, or a file
+        runbook: Option<String>,
+        #[arg(long = "set", value_name = "NAME=VALUE")]
+        set: Vec<String>,
+    },
+    /// Go back into an open incident
+    Resume(ResumeArgs),
+    /// Recover without a terminal: for CI, cron and scheduled drills
+    Run(RunArgs),
+    /// Incidents and drills, newest first
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// One incident: what ran, what runs, what failed and why
+    Show {
+        incident: String,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add a note to the timeline
+    Note {
+        incident: String,
+        #[arg(required = true)]
+        text: Vec<String>,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Close an incident
+    Close {
+        incident: String,
+        #[arg(long, default_value = "")]
+        reason: String,
+        #[arg(long)]
+        json: bool,
+    },
+    /// The timeline, of an open incident too
+    Export {
+        incident: String,
+        #[arg(long, default_value = "markdown", value_name = "markdown|json")]
+        format: String,
+    },
+    /// Is the journal whole and unaltered?
+    Verify {
+        incident: String,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Find the faults of runbooks
+    Lint {
+        #[arg(required = true)]
+        files: Vec<String>,
+        #[arg(long)]
+        json: bool,
+        /// Warnings count as errors
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Trust a runbook's bytes: it may run and probe from now on
+    Trust {
+        file: String,
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+struct ResumeArgs {
+    /// The incident; not needed where only one is open
+    incident: Option<String>,
+    /// Without the cockpit: adopt what runs and wait for it
+    #[arg(long)]
+    headless: bool,
+    /// Go on with the plan afterwards
+    #[arg(long = "continue", requires = "headless")]
+    go_on: bool,
+    /// Run a step once more
+    #[arg(long, value_name = "STEP", requires = "headless")]
+    retry: Vec<String>,
+    /// Leave a step out
+    #[arg(long, value_name = "STEP=REASON", requires = "headless")]
+    skip: Vec<String>,
+    #[command(flatten)]
+    given: GivenArgs,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// A shipped runbook, or a file
+    runbook: String,
+    /// What to recover, in this order
+    #[arg(long = "go", value_name = "PROCEDURE[/PATH]", required = true)]
+    go: Vec<String>,
+    #[arg(long, value_name = "ID")]
+    severity: Option<String>,
+    /// When it began: RFC 3339, `25m` ago, or now
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Trust the runbook's bytes
+    #[arg(long)]
+    trust: bool,
+    #[command(flatten)]
+    given: GivenArgs,
+}
+
+#[derive(Args, Default)]
+struct GivenArgs {
+    /// A value; never a secret
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// Approve what destroys, by the name that would be typed
+    #[arg(long, value_name = "STEP=NAME")]
+    approve: Vec<String>,
+    /// A manual step is done
+    #[arg(long, value_name = "STEP")]
+    confirm: Vec<String>,
+    /// Whom a system may turn out to be: HOST:PORT, its own identifier, or both
+    #[arg(long, value_name = "SYSTEM=FP")]
+    accept_identity: Vec<String>,
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the program; everything below returns what to exit with.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            let failed = e.use_stderr();
+            return if failed { Exit::Usage.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match dispatch(cli) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            complain(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+/// Says what went wrong; a terminal that is gone is no reason to fail differently.
+fn complain(failure: &Failure) {
+    let what = crate::domain::text::Clean::new(&failure.what);
+    let mut text = format!("blackstart: {what}\n");
+    if !failure.next.is_empty() {
+        text.push_str(&format!("  → {}\n", crate::domain::text::Clean::new(&failure.next)));
+    }
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Prints a line to stdout; a closed pipe is no error.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n"));
+    let _ = out.flush();
+}
+
+fn say_json(value: &serde_json::Value) {
+    say(&serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+fn dispatch(cli: Cli) -> Result<Exit, Failure> {
+    let settings = settings::Settings::read(cli.config.as_deref(), cli.state_dir)?;
+    match cli.command {
+        None => cockpit::home(&settings),
+        Some(Command::Open { runbook, set }) => cockpit::open(&settings, runbook.as_deref(), &set),
+        Some(Command::Resume(args)) if args.headless => headless::resume(&settings, &args),
+        Some(Command::Resume(args)) => cockpit::resume(&settings, &args),
+        Some(Command::Run(args)) => headless::run(&settings, &args),
+        Some(Command::List { json }) => incidents::list(&settings, json),
+        Some(Command::Show { incident, json }) => incidents::show(&settings, &incident, json),
+        Some(Command::Note {
+            incident,
+            text,
+            json,
+        }) => incidents::note(&settings, &incident, &text.join(" "), json),
+        Some(Command::Close {
+            incident,
+            reason,
+            json,
+        }) => incidents::close(&settings, &incident, &reason, json),
+        Some(Command::Export { incident, format }) => {
+            incidents::export(&settings, &incident, &format)
+        }
+        Some(Command::Verify { incident, json }) => incidents::verify(&settings, &incident, json),
+        Some(Command::Lint {
+            files,
+            json,
+            strict,
+        }) => load::lint(&files, json, strict),
+        Some(Command::Trust { file, json }) => load::trust(&settings, &file, json),
+    }
+}
+
+/// `NAME=VALUE` pairs.
+fn pairs(option: &str, texts: &[String]) -> Result<Vec<(String, String)>, Failure> {
+    texts
+        .iter()
+        .map(|text| match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+            _ => Err(Failure::usage(
+                format!("{option} {text}: this is not NAME=VALUE"),
+                format!("{option} name=value"),
+            )),
+        })
+        .collect()
+}
+
+/// A runtime for whatever speaks with engines.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Failed, format!("no threads can be started: {e}"), ""))
+}
+
+pub(crate) use load::open_error;

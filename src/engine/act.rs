@@ -1,0 +1,493 @@
+//! The edge: starting and adopting attempts, looking, looking up. Each returns at once; what it finds
+//! comes back as a report.
+
+use super::{Ask, Engine, Look, Started, sight};
+use crate::{
+    checks,
+    domain::{
+        decide::{self, IdentityRead, Refusal, Report, Sight, Start},
+        event::{AttemptKind, CheckPhase, CheckResult, Ending, Identity, Outcome, PinnedBy},
+        failures::{Evidence, LookUp},
+        plan,
+        runbook::Danger,
+        text::Clean,
+    },
+    logs,
+    store::report_of,
+    supervisor::{
+        self, Fate, LaunchError,
+        adopt::stop_unsupervised,
+        launch::Line,
+        spec::{FromAttempt, ToAttempt},
+    },
+    systems,
+};
+use futures::future::join_all;
+use std::{path::PathBuf, time::Duration};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How long an identity may take to read.
+const IDENTITY: Duration = Duration::from_secs(3);
+
+impl Engine {
+    /// A wish to start: refused at once, or looked at first (who the targets are, whether it is
+    /// already done), then decided.
+    pub(super) fn start(&mut self, start: Start, reply: oneshot::Sender<Result<Started, Refusal>>) {
+        let mut start = start;
+        let may = match decide::may_start(&self.incident, &self.runbook, &start) {
+            Ok(planned) => planned,
+            Err(refusal) => {
+                let _ = reply.send(Err(refusal));
+                return;
+            }
+        };
+        let (name, procedure) = (may.plan.step.clone(), may.plan.procedure.clone());
+        start.step.clone_from(&name);
+        if !self.starting.insert(name.clone()) {
+            let _ = reply.send(Err(Refusal::Running(name)));
+            return;
+        }
+        let (Some(step), Some(tell)) = (self.runbook.step(&name).cloned(), self.tell.upgrade())
+        else {
+            let _ = reply.send(Err(Refusal::Gone));
+            return;
+        };
+        if !start.undo {
+            start.tries_left.get_or_insert(step.attempts.saturating_sub(1));
+        }
+        let scope = self.scope();
+        let command = sight::shown_command(&self.incident, &step, start.undo);
+        let confirm = step.confirm.as_deref().map(|c| scope.values.masked(c));
+        let targets = if step.danger == Danger::None && !start.undo {
+            Vec::new()
+        } else {
+            plan::targets(&self.runbook, &procedure, &step)
+        };
+        let redactor = self.redactor.clone();
+        tokio::spawn(async move {
+            let identities = join_all(targets.iter().map(|name| async {
+                let read = match checks::system(&scope, name) {
+                    Ok(system) => read_identity(&system).await,
+                    Err(trouble) => Some(IdentityRead::NoAnswer(trouble.to_string())),
+                };
+                read.map(|read| (name.clone(), read))
+            }));
+            let unless = async {
+                match step.unless.as_ref().filter(|_| !start.undo && !start.anyway) {
+                    Some(check) => {
+                        let mut once = check.clone();
+                        once.within = None;
+                        Some(checks::run(&once, CheckPhase::Unless, &scope, &redactor).await)
+                    }
+                    None => None,
+                }
+            };
+            let (identities, unless) = tokio::join!(identities, unless);
+            let sight = Sight {
+                identities: identities.into_iter().flatten().collect(),
+                unless,
+                command,
+                confirm,
+            };
+            let _ = tell.send(Ask::Sighted(start, sight, reply)).await;
+        });
+    }
+
+    pub(super) async fn sighted(&mut self, start: &Start, sight: &Sight) -> Result<Started, Refusal> {
+        let refused = self.refused_beforehand(sight);
+        let decided = match refused {
+            Some(refusal) => Err((refusal, Vec::new())),
+            None => decide::start(&self.incident, &self.runbook, start, sight),
+        };
+        match decided {
+            Ok(events) => {
+                self.commit(events)?;
+                let planned = self.incident.step(&start.step);
+                Ok(match planned.and_then(|p| p.running()) {
+                    Some(attempt) => Started::Attempt(attempt.n),
+                    None => Started::AlreadyDone,
+                })
+            }
+            Err((refusal, events)) => {
+                self.commit(events)?;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Somebody named the fingerprint that a system must have, and at first contact it has another.
+    fn refused_beforehand(&self, sight: &Sight) -> Option<Refusal> {
+        let moves = |system: &str| {
+            self.incident.steps.iter().any(|s| {
+                let written = self.runbook.step(&s.plan.step);
+                written.is_some_and(|w| w.replaces.iter().any(|n| n.text == system))
+            })
+        };
+        for (system, read) in &sight.identities {
+            let IdentityRead::Is(seen) = read else { continue };
+            let known = self.incident.pins.get(system).is_some_and(|p| p.identity.is_some());
+            let mut named = self.incident.accepted.iter().filter(|(s, _)| s == system).peekable();
+            if known || named.peek().is_none() || moves(system) {
+                continue;
+            }
+            if !named.any(|(_, fingerprint)| seen.is_accepted_as(fingerprint)) {
+                return Some(Refusal::WrongTarget {
+                    system: system.clone(),
+                    reason: format!(
+                        "`{system}` is {}, which is not what was accepted",
+                        seen.fingerprint()
+                    ),
+                });
+            }
+        }
+        None
+    }
+
+    /// The attempt is written; now it is started.
+    pub(super) fn launch(&mut self, step: &str, n: u32) {
+        let (Some(attempt), Some(written), Some(tell)) = (
+            self.incident.attempt(step, n),
+            self.runbook.step(step),
+            self.tell.upgrade(),
+        ) else {
+            return;
+        };
+        let dir = self.dir.path.join(&attempt.dir);
+        let undo = attempt.kind == AttemptKind::Undo;
+        let spec = sight::spec(
+            &self.runbook,
+            &self.incident,
+            &self.vault,
+            written,
+            undo,
+            dir.clone(),
+            &self.workdir,
+            (120, 40),
+        );
+        let hidden = sight::hidden_env(&self.runbook);
+        let program = self.program.clone();
+        let (wish, wishes) = mpsc::channel(64);
+        self.attempts.insert((step.to_owned(), n), wish);
+        let (step, progress) = (step.to_owned(), self.progress.clone());
+        tokio::spawn(async move {
+            let launched =
+                tokio::task::spawn_blocking(move || supervisor::launch(&program, &spec, &hidden)).await;
+            if let Ok(Err(e @ (LaunchError::Folder(_) | LaunchError::Spawn(_)))) = launched {
+                let report = Report::Ended {
+                    step,
+                    n,
+                    ending: not_started(&e),
+                    set: Vec::new(),
+                };
+                let _ = tell.send(Ask::Report(report)).await;
+                return;
+            }
+            watch_attempt(step, n, dir, wishes, tell, progress).await;
+        });
+    }
+
+    /// An attempt of an earlier cockpit: watched as if it were ours.
+    pub(super) fn adopt(&mut self, step: &str, n: u32) {
+        let (Some(attempt), Some(tell)) = (self.incident.attempt(step, n), self.tell.upgrade())
+        else {
+            return;
+        };
+        let dir = self.dir.path.join(&attempt.dir);
+        let (wish, wishes) = mpsc::channel(64);
+        self.attempts.insert((step.to_owned(), n), wish);
+        let progress = self.progress.clone();
+        tokio::spawn(watch_attempt(step.to_owned(), n, dir, wishes, tell, progress));
+    }
+
+    pub(super) fn tell_attempt(&mut self, step: &str, message: ToAttempt) {
+        let running = self.incident.step(step).and_then(|s| s.running()).map(|a| a.n);
+        if let Some(line) = running.and_then(|n| self.attempts.get(&(step.to_owned(), n))) {
+            let _ = line.try_send(message);
+        }
+    }
+
+    pub(super) fn stop(&mut self, step: &str, n: u32) {
+        let Some(attempt) = self.incident.attempt(step, n) else {
+            return;
+        };
+        if attempt.unsupervised {
+            let dir = self.dir.path.join(&attempt.dir);
+            if let Err(e) = stop_unsupervised(&dir, rustix::process::Signal::TERM) {
+                tracing::warn!(%e, step, "the command without supervisor could not be stopped");
+            }
+            return;
+        }
+        self.tell_attempt(step, ToAttempt::Stop);
+    }
+
+    /// Which rows of the failure table match what the attempt left behind.
+    pub(super) fn look_up(&mut self, step: &str, n: u32) {
+        let (Some(attempt), Some(tell)) = (self.incident.attempt(step, n), self.tell.upgrade())
+        else {
+            return;
+        };
+        let Some(ending) = attempt.ending.clone() else {
+            return;
+        };
+        let dir = self.dir.path.join(&attempt.dir);
+        let (runbook, step) = (self.runbook.clone(), step.to_owned());
+        tokio::task::spawn_blocking(move || {
+            let mut look_up = LookUp::new(&runbook.failures);
+            if let Err(e) = logs::each_line(&dir, |line| look_up.line(line)) {
+                tracing::warn!(%e, "the log could not be read for the look-up");
+            }
+            for check in ending.checks.iter().filter(|c| !c.passed) {
+                look_up.seen(&check.seen);
+            }
+            let causes = look_up.causes(&Evidence {
+                step: &step,
+                exit_code: ending.exit_code,
+                signal: ending.signal,
+            });
+            let _ = tell.blocking_send(Ask::Report(Report::Causes { step, n, causes }));
+        });
+    }
+
+    pub(super) fn run_probe(&mut self, step: String, row: String) {
+        let probe = self.runbook.failures.iter().find(|r| r.id.text == row);
+        let (Some(check), Some(tell)) =
+            (probe.and_then(|r| r.probe.clone()), self.tell.upgrade())
+        else {
+            return;
+        };
+        let (scope, redactor) = (self.scope(), self.redactor.clone());
+        tokio::spawn(async move {
+            let check = checks::run(&check, CheckPhase::Probe, &scope, &redactor).await;
+            let _ = tell.send(Ask::Report(Report::Probed { step, row, check })).await;
+        });
+    }
+
+    /// Looks, all at once; each answer is told as it comes.
+    pub(super) fn look(&mut self, look: Look, results: mpsc::Sender<CheckResult>) {
+        let (scope, redactor) = (self.scope(), self.redactor.clone());
+        let spawn = |look: futures::future::BoxFuture<'static, CheckResult>| {
+            let results = results.clone();
+            tokio::spawn(async move {
+                let _ = results.send(look.await).await;
+            });
+        };
+        match look {
+            Look::Systems(names) => {
+                for name in names {
+                    let (scope, redactor) = (scope.clone(), redactor.clone());
+                    spawn(Box::pin(async move { checks::probe(&name, &scope, &redactor).await }));
+                }
+            }
+            Look::Checks(checks) => {
+                for mut check in checks {
+                    check.within = None;
+                    check.timeout = Some(check.timeout.unwrap_or(IDENTITY).min(IDENTITY));
+                    let (scope, redactor) = (scope.clone(), redactor.clone());
+                    spawn(Box::pin(async move {
+                        checks::run(&check, CheckPhase::Probe, &scope, &redactor).await
+                    }));
+                }
+            }
+        }
+    }
+
+    /// First contact with every target of the plan.
+    pub(super) fn pin_all(&mut self, done: oneshot::Sender<()>) {
+        let mut names: Vec<String> = Vec::new();
+        for planned in &self.incident.steps {
+            if let Some(step) = self.runbook.step(&planned.plan.step) {
+                names.extend(plan::targets(&self.runbook, &planned.plan.procedure, step));
+            }
+        }
+        names.sort();
+        names.dedup();
+        names.retain(|n| self.incident.pins.get(n).is_none_or(|p| p.identity.is_none()));
+        let Some(tell) = self.tell.upgrade() else {
+            return;
+        };
+        let (scope, accepted) = (self.scope(), self.incident.accepted.clone());
+        tokio::spawn(async move {
+            let reads = join_all(names.iter().map(|name| async {
+                let system = checks::system(&scope, name).ok()?;
+                match read_identity(&system).await? {
+                    IdentityRead::Is(identity) => Some((name.clone(), identity)),
+                    IdentityRead::NoAnswer(_) => None,
+                }
+            }));
+            for (system, identity) in reads.await.into_iter().flatten() {
+                let by = first_contact(&accepted, &system, &identity);
+                let report = Report::Identity {
+                    system,
+                    identity,
+                    by,
+                };
+                let _ = tell.send(Ask::Report(report)).await;
+            }
+            let _ = done.send(());
+        });
+    }
+
+    /// Who the replaced systems are now, under the values that the step set; then its end is taken in.
+    pub(super) fn read_moved(&mut self, scope: checks::Scope, replaces: Vec<String>, ended: Report) {
+        let Some(tell) = self.tell.upgrade() else {
+            return;
+        };
+        let step = match &ended {
+            Report::Ended { step, .. } => step.clone(),
+            _ => String::new(),
+        };
+        tokio::spawn(async move {
+            let reads = join_all(replaces.into_iter().map(|system| async {
+                let identity = new_identity(&scope, &system).await?;
+                Some(Report::Moved {
+                    system,
+                    identity,
+                    step: step.clone(),
+                })
+            }));
+            let moved = reads.await.into_iter().flatten().collect();
+            let _ = tell.send(Ask::Moved(ended, moved)).await;
+        });
+    }
+
+    /// The next of the tries that one start asked for; none after a reopening, since this is memory.
+    pub(super) fn try_again(&mut self, step: &str, tries_left: u32, every: Duration) {
+        let Some(tell) = self.tell.upgrade() else {
+            return;
+        };
+        let start = Start {
+            step: step.to_owned(),
+            reason: Some("the next of the tries that were asked for".to_owned()),
+            tries_left: Some(tries_left),
+            ..Start::default()
+        };
+        let weak = tell.downgrade();
+        tokio::spawn(async move {
+            tokio::time::sleep(every).await;
+            let Some(tell) = weak.upgrade() else { return };
+            let (reply, answer) = oneshot::channel();
+            let _ = tell.send(Ask::Start(start, reply)).await;
+            drop(tell);
+            let _ = answer.await;
+        });
+    }
+
+    /// All of `recovered.when` in one pass.
+    pub(super) fn check_recovery(&mut self, done: oneshot::Sender<()>) {
+        let Some(tell) = self.tell.upgrade() else {
+            return;
+        };
+        let (scope, redactor) = (self.scope(), self.redactor.clone());
+        let when = self.runbook.recovered.when.clone();
+        tokio::spawn(async move {
+            let looks = when
+                .iter()
+                .map(|check| checks::run(check, CheckPhase::Verify, &scope, &redactor));
+            let checks = join_all(looks).await;
+            let _ = tell.send(Ask::Report(Report::Recovery { checks })).await;
+            let _ = done.send(());
+        });
+    }
+}
+
+fn first_contact(accepted: &[(String, String)], system: &str, identity: &Identity) -> PinnedBy {
+    let named = accepted
+        .iter()
+        .any(|(s, fingerprint)| s == system && identity.is_accepted_as(fingerprint));
+    if named {
+        PinnedBy::Person
+    } else {
+        PinnedBy::FirstContact
+    }
+}
+
+/// A new server may still be starting: asked a few times.
+async fn new_identity(scope: &checks::Scope, name: &str) -> Option<Identity> {
+    let system = checks::system(scope, name).ok()?;
+    for _ in 0..5 {
+        match read_identity(&system).await? {
+            IdentityRead::Is(identity) => return Some(identity),
+            IdentityRead::NoAnswer(why) => tracing::info!(name, why, "the new target"),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    None
+}
+
+/// `None`: this kind of system has no identity in this version.
+async fn read_identity(system: &crate::domain::runbook::System) -> Option<IdentityRead> {
+    match tokio::time::timeout(IDENTITY, systems::identity(system, IDENTITY)).await {
+        Ok(Ok(Some(identity))) => Some(IdentityRead::Is(identity)),
+        Ok(Ok(None)) => None,
+        Ok(Err(trouble)) => Some(IdentityRead::NoAnswer(trouble.to_string())),
+        Err(_) => Some(IdentityRead::NoAnswer("no answer within 3 s".to_owned())),
+    }
+}
+
+/// Follows an attempt until its fate is known. The end of the line is only a hint; the folder tells.
+async fn watch_attempt(
+    step: String,
+    n: u32,
+    dir: PathBuf,
+    mut wishes: mpsc::Receiver<ToAttempt>,
+    tell: mpsc::Sender<Ask>,
+    progress: watch::Sender<Option<(String, CheckResult)>>,
+) {
+    let tell_weak = tell.downgrade();
+    drop(tell);
+    loop {
+        if let Ok(mut line) = Line::connect(&dir).await {
+            loop {
+                tokio::select! {
+                    message = line.next() => match message {
+                        Some(FromAttempt::Secret { name, value }) => {
+                            let Some(tell) = tell_weak.upgrade() else { return };
+                            let source = "captured".to_owned();
+                            let _ = tell.send(Ask::Secret { name, value, source, done: None }).await;
+                        }
+                        Some(FromAttempt::Progress(check)) => {
+                            progress.send_replace(Some((step.clone(), check)));
+                        }
+                        None => break,
+                    },
+                    wish = wishes.recv() => match wish {
+                        Some(wish) => {
+                            let _ = line.tell(&wish).await;
+                        }
+                        None => return,
+                    },
+                }
+            }
+        }
+        let fate = supervisor::fate(&dir);
+        let over = !matches!(fate, Fate::Running | Fate::Unsupervised);
+        if let Some(report) = report_of(&step, n, fate) {
+            let Some(tell) = tell_weak.upgrade() else { return };
+            if tell.send(Ask::Report(report)).await.is_err() {
+                return;
+            }
+        }
+        if over {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn not_started(error: &LaunchError) -> Ending {
+    Ending {
+        outcome: Outcome::Failed,
+        exit_code: None,
+        signal: None,
+        verified: false,
+        started_at: None,
+        ended_at: None,
+        elapsed_s: 0.0,
+        checks: Vec::new(),
+        captured: indexmap::IndexMap::new(),
+        captured_secrets: Vec::new(),
+        leaky: false,
+        lost_bytes: 0,
+        reason: Some(Clean::line(&error.to_string())),
+    }
+}

@@ -1,0 +1,323 @@
+//! The engine: sole owner of an incident. Everyone else proposes; it decides, writes, applies, acts.
+//!
+//! ```text
+//!  ask ──► decide ──► write ──► apply ──► act
+//!   ▲      (pure)    (fsync)    (pure)   (edge)
+//!   │                             │         │
+//!  keys                         draw     reports ──► ask …
+//! ```
+
+mod act;
+mod handle;
+mod open;
+mod sight;
+mod vault;
+
+pub use handle::{Armed, Handle, Started};
+pub use open::{Given, OpenError, Opening, Value, reopen};
+pub use vault::Vault;
+
+use crate::{
+    checks::Scope,
+    clock,
+    domain::{
+        decide::{self, Command, Refusal, Report, Sight, Start},
+        event::{CheckResult, Effect, Entry, Event, Outcome, PinnedBy},
+        incident::Incident,
+        redact::Redactor,
+        runbook::Runbook,
+        text::Clean,
+    },
+    journal::Journal,
+    store::{IncidentDir, WriteLock},
+    supervisor::spec::ToAttempt,
+};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What is asked of the engine. One channel, one order.
+pub(crate) enum Ask {
+    Wish(Command, oneshot::Sender<Result<(), Refusal>>),
+    Secret {
+        name: String,
+        value: String,
+        source: String,
+        done: Option<oneshot::Sender<Result<(), Refusal>>>,
+    },
+    Start(Start, oneshot::Sender<Result<Started, Refusal>>),
+    /// The edge has looked before a start.
+    Sighted(Start, Sight, oneshot::Sender<Result<Started, Refusal>>),
+    Report(Report),
+    /// The end of a step that moved targets, with who they are now.
+    Moved(Report, Vec<Report>),
+    /// Everything asked before has been taken in; the summary is kept.
+    Settle(oneshot::Sender<()>),
+    ToAttempt(String, ToAttempt),
+    /// Read-only looks, for triage, hints and probes.
+    Look(Look, mpsc::Sender<CheckResult>),
+    PinAll(oneshot::Sender<()>),
+    CheckRecovery(oneshot::Sender<()>),
+    RunProbe {
+        step: String,
+        row: String,
+    },
+}
+
+/// What is looked at.
+pub enum Look {
+    Systems(Vec<String>),
+    Checks(Vec<crate::domain::runbook::Check>),
+}
+
+/// Engine, alone in its task.
+pub(crate) struct Engine {
+    dir: IncidentDir,
+    _lock: WriteLock,
+    journal: Journal,
+    incident: Incident,
+    runbook: Arc<Runbook>,
+    vault: Vault,
+    redactor: Arc<Redactor>,
+    who: Clean,
+    /// Where scripts run: the folder of the runbook's file.
+    workdir: PathBuf,
+    program: PathBuf,
+    tell: mpsc::WeakSender<Ask>,
+    asks: mpsc::Receiver<Ask>,
+    view: watch::Sender<Arc<Incident>>,
+    lines: Option<mpsc::UnboundedSender<String>>,
+    /// Steps between the wish to start and the decision.
+    starting: BTreeSet<String>,
+    /// Lines to attempts that run.
+    attempts: HashMap<(String, u32), mpsc::Sender<ToAttempt>>,
+    summarized: Option<std::time::Instant>,
+    progress: watch::Sender<Option<(String, CheckResult)>>,
+}
+
+impl Engine {
+    /// Serves until every handle is gone.
+    async fn serve(mut self) {
+        while let Some(ask) = self.asks.recv().await {
+            self.take(ask).await;
+        }
+        self.dir.keep_summary(&self.incident, self.journal.len());
+    }
+
+    async fn take(&mut self, ask: Ask) {
+        match ask {
+            Ask::Wish(command, reply) => {
+                let answer = self.wish(command);
+                let _ = reply.send(answer);
+            }
+            Ask::Secret {
+                name,
+                value,
+                source,
+                done,
+            } => {
+                let answer = self.hold_secret(&name, value, &source);
+                if let Some(done) = done {
+                    let _ = done.send(answer);
+                }
+            }
+            Ask::Start(start, reply) => self.start(start, reply),
+            Ask::Sighted(start, sight, reply) => {
+                self.starting.remove(&start.step);
+                let answer = self.sighted(&start, &sight).await;
+                let _ = reply.send(answer);
+            }
+            Ask::Report(report) => self.report(report),
+            Ask::Moved(ended, moved) => self.moved(ended, moved),
+            Ask::Settle(done) => {
+                self.dir.keep_summary(&self.incident, self.journal.len());
+                let _ = done.send(());
+            }
+            Ask::ToAttempt(step, message) => self.tell_attempt(&step, message),
+            Ask::Look(look, results) => self.look(look, results),
+            Ask::PinAll(done) => self.pin_all(done),
+            Ask::CheckRecovery(done) => self.check_recovery(done),
+            Ask::RunProbe { step, row } => self.run_probe(step, row),
+        }
+    }
+
+    fn wish(&mut self, command: Command) -> Result<(), Refusal> {
+        let events = decide::decide(&self.incident, &self.runbook, command)?;
+        self.commit(events)
+    }
+
+    fn hold_secret(&mut self, name: &str, value: String, source: &str) -> Result<(), Refusal> {
+        let fingerprint = self.vault.hold(name, value);
+        self.redactor = Arc::new(self.vault.redactor());
+        self.wish(Command::HoldSecret {
+            name: name.to_owned(),
+            source: source.to_owned(),
+            fingerprint,
+        })
+    }
+
+    /// Writes each event, applies it, and only then acts on what follows from it.
+    fn commit(&mut self, events: Vec<Event>) -> Result<(), Refusal> {
+        let mut effects = Vec::new();
+        for event in events {
+            let entry = Entry {
+                v: 1,
+                seq: self.journal.next_seq(),
+                at: clock::now(),
+                boot_ms: clock::boot_ms(),
+                who: self.who.clone(),
+                event,
+            };
+            let sealed = self.redactor.seal(&entry);
+            let line = self
+                .journal
+                .append(&sealed)
+                .map_err(|e| Refusal::CannotRecord(e.to_string()))?;
+            self.incident.apply(sealed.entry());
+            if let Some(lines) = &self.lines {
+                let _ = lines.send(line);
+            }
+            effects.extend(sealed.entry().event.effect());
+        }
+        self.view.send_replace(Arc::new(self.incident.clone()));
+        self.summarize();
+        for effect in effects {
+            self.act(effect);
+        }
+        Ok(())
+    }
+
+    fn summarize(&mut self) {
+        let due = self
+            .summarized
+            .is_none_or(|at| at.elapsed() > Duration::from_secs(1));
+        if due {
+            self.dir.keep_summary(&self.incident, self.journal.len());
+            self.summarized = Some(std::time::Instant::now());
+        }
+    }
+
+    fn act(&mut self, effect: Effect) {
+        match effect {
+            Effect::Launch { step, n } => self.launch(&step, n),
+            Effect::Stop { step, n } => self.stop(&step, n),
+            Effect::LookUp { step, n } => self.look_up(&step, n),
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        if let Report::Ended {
+            step, ending, set, ..
+        } = &report
+        {
+            let replaces = self.replaced_by(step, ending.outcome);
+            if !replaces.is_empty() {
+                let mut scope = self.scope();
+                let captured = ending.captured.iter().map(|(n, v)| (n.clone(), v.to_string()));
+                scope.values.plain.extend(captured);
+                scope.values.plain.extend(set.iter().cloned());
+                self.read_moved(scope, replaces, report);
+                return;
+            }
+        }
+        self.record(report);
+    }
+
+    /// Takes a report in; true when it was news.
+    fn record(&mut self, report: Report) -> bool {
+        let ended = match &report {
+            Report::Ended { step, n, ending, .. } => Some((step.clone(), *n, ending.outcome)),
+            _ => None,
+        };
+        let events = decide::take(&self.incident, &self.runbook, report, clock::now());
+        let news = !events.is_empty();
+        if let Err(refusal) = self.commit(events) {
+            tracing::error!(%refusal, "a report could not be recorded");
+            return false;
+        }
+        if let Some((step, n, outcome)) = ended.filter(|_| news) {
+            self.attempts.remove(&(step.clone(), n));
+            self.after(&step, n, outcome);
+        }
+        news
+    }
+
+    /// The systems that a step has moved, when it did.
+    fn replaced_by(&self, step: &str, outcome: Outcome) -> Vec<String> {
+        let is_undo = self
+            .incident
+            .step(step)
+            .and_then(|s| s.running())
+            .is_none_or(|a| a.kind == crate::domain::event::AttemptKind::Undo);
+        match self.runbook.step(step) {
+            Some(written) if outcome == Outcome::Succeeded && !is_undo => {
+                written.replaces.iter().map(|s| s.text.clone()).collect()
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    /// The end of a step and its new targets are recorded together: nothing starts in between.
+    fn moved(&mut self, ended: Report, moved: Vec<Report>) {
+        if !self.record(ended) {
+            return;
+        }
+        for report in moved {
+            let Report::Moved { system, .. } = &report else {
+                continue;
+            };
+            let system = system.clone();
+            if self.record(report) {
+                self.accept_beforehand(&system);
+            }
+        }
+    }
+
+    /// What follows the end of an attempt: the next of the tries that were asked for.
+    fn after(&mut self, step: &str, n: u32, outcome: Outcome) {
+        let Some(written) = self.runbook.step(step) else {
+            return;
+        };
+        match outcome {
+            Outcome::Failed | Outcome::TimedOut => {
+                let every = written.every.unwrap_or(Duration::from_secs(5));
+                let attempt = self.incident.attempt(step, n);
+                let tries = attempt.filter(|a| !a.stop_asked).map_or(0, |a| a.tries_left);
+                if tries > 0 {
+                    self.try_again(step, tries - 1, every);
+                }
+            }
+            Outcome::Succeeded | Outcome::Cancelled | Outcome::Unknown => {}
+        }
+    }
+
+    /// A new target that somebody accepted before it was there.
+    fn accept_beforehand(&mut self, system: &str) {
+        let Some((new, _)) = self.incident.pins.get(system).and_then(|p| p.proposed.clone()) else {
+            return;
+        };
+        let accepted = self
+            .incident
+            .accepted
+            .iter()
+            .any(|(s, fingerprint)| s == system && new.is_accepted_as(fingerprint));
+        if accepted {
+            let event = Event::IdentityPinned {
+                system: system.to_owned(),
+                identity: new,
+                by: PinnedBy::Person,
+            };
+            if let Err(refusal) = self.commit(vec![event]) {
+                tracing::error!(%refusal, "the new target could not be recorded");
+            }
+        }
+    }
+
+    fn scope(&self) -> Scope {
+        sight::scope(&self.runbook, &self.incident, &self.vault, &self.workdir)
+    }
+}

@@ -1,0 +1,326 @@
+//! Opening an incident, new or again: the lock, the journal, the values that are known beforehand.
+
+use super::{Engine, Handle, Vault};
+use crate::{
+    clock,
+    domain::{
+        decide::{self, Command, Report},
+        event::{Event, Mode, PhaseRef, RunbookRef, Targets, World},
+        incident::Incident,
+        runbook::{Runbook, Variable},
+        template,
+        text::Clean,
+    },
+    private,
+    store::{IncidentDir, Store, StoreError},
+};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::sync::{mpsc, watch};
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the incident cannot be recorded: {0}")]
+    Record(String),
+    #[error("this machine gives no random numbers")]
+    Random,
+    #[error("this program cannot find itself: {0}")]
+    Program(std::io::Error),
+}
+
+/// What a new incident is opened with.
+pub struct Opening<'a> {
+    pub runbook: Runbook,
+    /// The bytes that were hashed and parsed.
+    pub bytes: &'a [u8],
+    pub sha256: String,
+    /// Where the file is; its folder is where scripts run.
+    pub file: Option<PathBuf>,
+    pub mode: Mode,
+    pub world: World,
+}
+
+/// What was given from outside, for a new incident or an old one.
+#[derive(Default)]
+pub struct Given {
+    /// Values in their order of precedence, already accepted: from `--set`, the environment, defaults.
+    pub values: Vec<Value>,
+    pub accepted: Vec<(String, String)>,
+    /// Every journal line as it is written.
+    pub lines: Option<mpsc::UnboundedSender<String>>,
+}
+
+/// A value from outside.
+pub struct Value {
+    pub name: String,
+    pub value: String,
+    pub secret: bool,
+    pub source: &'static str,
+}
+
+impl Given {
+    /// Resolves what can be known without asking anyone: `--set`, then the environment, then defaults
+    /// (where `defaults` says so). `Err` names what is wrong.
+    pub fn resolve(
+        runbook: &Runbook,
+        set: &[(String, String)],
+        environment: impl Fn(&str) -> Option<String>,
+        defaults: bool,
+    ) -> Result<Vec<Value>, String> {
+        let mut values: Vec<Value> = Vec::new();
+        for (name, value) in set {
+            let captured = runbook
+                .steps()
+                .any(|(_, s)| s.capture.iter().any(|(n, _)| n.text == *name));
+            if !runbook.variables.contains_key(name) && !captured {
+                let names = runbook.variables.keys().map(String::as_str);
+                let help = crate::domain::finding::did_you_mean(name, names);
+                return Err(format!("--set {name}: no variable is called that; {help}"));
+            }
+            let variable = runbook.variable(name);
+            if variable.is_secret() {
+                let env = variable.env.as_deref().unwrap_or("(none is declared)");
+                return Err(format!(
+                    "--set {name}: a secret never goes on the command line; its environment variable is {env}"
+                ));
+            }
+            values.push(accept(&variable, value, "set")?);
+        }
+        for variable in runbook.variables.values() {
+            if values.iter().any(|v| v.name == variable.name.text) {
+                continue;
+            }
+            let from_env = variable.env.as_deref().and_then(&environment);
+            if let Some(value) = from_env.filter(|v| !v.is_empty()) {
+                values.push(accept(variable, &value, "environment")?);
+            }
+        }
+        if defaults {
+            for variable in runbook.variables.values() {
+                let given = values.iter().any(|v| v.name == variable.name.text);
+                let Some(text) = variable.default.as_deref().filter(|_| !given) else {
+                    continue;
+                };
+                let filled = template::fill(text, |name| {
+                    let known = values.iter().find(|v| v.name == name && !v.secret);
+                    known.map(|v| v.value.clone())
+                });
+                if let Ok(filled) = filled {
+                    values.push(accept(variable, &filled, "default")?);
+                }
+            }
+        }
+        Ok(values)
+    }
+}
+
+fn accept(variable: &Variable, value: &str, source: &'static str) -> Result<Value, String> {
+    let name = variable.name.text.clone();
+    let value = variable
+        .accept(value)
+        .map_err(|why| format!("{name} (from {source}): {why}"))?;
+    Ok(Value {
+        name,
+        value,
+        secret: variable.is_secret(),
+        source,
+    })
+}
+
+impl Opening<'_> {
+    /// Makes the incident. Its first entries are written when this returns.
+    pub fn open(self, store: &Store, given: Given) -> Result<Handle, OpenError> {
+        let dir = store.create(&self.runbook.id, self.bytes)?;
+        let opened = Event::Opened {
+            id: dir.id.clone(),
+            mode: self.mode,
+            world: self.world,
+            runbook: RunbookRef {
+                id: self.runbook.id.clone(),
+                title: Clean::line(&self.runbook.title),
+                sha256: self.sha256,
+                file: self.file.as_deref().map(|f| Clean::line(&f.to_string_lossy())),
+            },
+            objectives: Targets {
+                rto_s: self.runbook.objectives.rto.map(|d| d.as_secs()),
+                rpo_s: self.runbook.objectives.rpo.map(|d| d.as_secs()),
+            },
+            phases: self
+                .runbook
+                .phases
+                .iter()
+                .map(|p| PhaseRef {
+                    id: p.id.text.clone(),
+                    title: Clean::line(&p.title),
+                    budget_s: p.budget.map(|d| d.as_secs()),
+                })
+                .collect(),
+        };
+        begin(dir, self.runbook, given, vec![opened])
+    }
+}
+
+/// Opens an incident again: what an earlier cockpit left running is adopted.
+pub fn reopen(dir: IncidentDir, given: Given) -> Result<Handle, OpenError> {
+    let sha = dir.load()?.incident.runbook.sha256;
+    let runbook = dir.runbook(&sha)?;
+    begin(dir, runbook, given, Vec::new())
+}
+
+fn begin(
+    dir: IncidentDir,
+    runbook: Runbook,
+    given: Given,
+    first: Vec<Event>,
+) -> Result<Handle, OpenError> {
+    let lock = dir.lock()?;
+    let (journal, contents, torn) = dir.open_journal()?;
+    let incident = Incident::replay(&contents.entries);
+    let vault = Vault::new(incident_key(&dir.path)?);
+    let redactor = Arc::new(vault.redactor());
+    let runbook = Arc::new(runbook);
+    let (tell, asks) = mpsc::channel(256);
+    let (view, seen) = watch::channel(Arc::new(incident.clone()));
+    let (progress, progress_seen) = watch::channel(None);
+    let mut engine = Engine {
+        workdir: workdir(&dir, &incident, &first),
+        program: std::env::current_exe().map_err(OpenError::Program)?,
+        _lock: lock,
+        journal,
+        incident,
+        runbook: runbook.clone(),
+        vault,
+        redactor,
+        who: Clean::line(&crate::who()),
+        tell: tell.downgrade(),
+        asks,
+        view,
+        lines: given.lines,
+        starting: Default::default(),
+        attempts: HashMap::new(),
+        summarized: None,
+        progress,
+        dir: dir.clone(),
+    };
+    let record = |e: decide::Refusal| OpenError::Record(e.to_string());
+    let is_new = !first.is_empty();
+    engine.commit(first).map_err(record)?;
+    if let Some(kept) = torn {
+        let bytes = contents.torn.len() as u64;
+        let report = Report::Repaired { bytes, kept };
+        let events = decide::take(&engine.incident, &runbook, report, clock::now());
+        engine.commit(events).map_err(record)?;
+    }
+    let how = if is_new { "opened" } else { "reopened" };
+    let how = format!("{how} by pid {}", std::process::id());
+    engine.wish(Command::TakeControl { how }).map_err(record)?;
+    for (system, fingerprint) in given.accepted {
+        let event = Event::AcceptedBeforehand {
+            system,
+            fingerprint,
+        };
+        engine.commit(vec![event]).map_err(record)?;
+    }
+    for value in given.values {
+        let unchanged = engine
+            .incident
+            .values
+            .get(&value.name)
+            .is_some_and(|held| held.value.as_deref() == Some(value.value.as_str()));
+        if unchanged {
+            continue;
+        }
+        let taken = if value.secret {
+            engine.hold_secret(&value.name, value.value, value.source)
+        } else {
+            engine.wish(Command::SetValue {
+                name: value.name,
+                value: value.value,
+                source: value.source.to_owned(),
+            })
+        };
+        taken.map_err(record)?;
+    }
+    let running: Vec<(String, u32)> = engine
+        .incident
+        .running()
+        .map(|(step, a)| (step.to_owned(), a.n))
+        .collect();
+    // What ended while nobody watched is told first, in one go; what still runs is watched.
+    for (step, n) in running {
+        let attempt = engine.incident.attempt(&step, n);
+        let folder = attempt.map(|a| dir.path.join(&a.dir)).unwrap_or_default();
+        match crate::store::report_of(&step, n, crate::supervisor::fate(&folder)) {
+            Some(report @ Report::Ended { .. }) => engine.report(report),
+            Some(report) => {
+                engine.report(report);
+                engine.adopt(&step, n);
+            }
+            None => engine.adopt(&step, n),
+        }
+    }
+    engine.recall_look_ups();
+    tokio::spawn(engine.serve());
+    Ok(Handle {
+        tell,
+        view: seen,
+        progress: progress_seen,
+        runbook,
+        dir,
+    })
+}
+
+impl Engine {
+    /// A failed attempt whose look-up died with an earlier cockpit is looked up now.
+    fn recall_look_ups(&mut self) {
+        let missing: Vec<(String, u32)> = self
+            .incident
+            .steps
+            .iter()
+            .filter_map(|s| Some((s.plan.step.clone(), s.attempts.last()?)))
+            .filter(|(_, a)| {
+                use crate::domain::event::Outcome;
+                let failed = a
+                    .ending
+                    .as_ref()
+                    .is_some_and(|e| matches!(e.outcome, Outcome::Failed | Outcome::TimedOut));
+                failed && a.causes.is_none()
+            })
+            .map(|(step, a)| (step, a.n))
+            .collect();
+        for (step, n) in missing {
+            self.look_up(&step, n);
+        }
+    }
+}
+
+/// Scripts run in the folder of the runbook's file; those of an embedded runbook in the incident's.
+fn workdir(dir: &IncidentDir, incident: &Incident, first: &[Event]) -> PathBuf {
+    let file = match first.first() {
+        Some(Event::Opened { runbook, .. }) => runbook.file.clone(),
+        _ => incident.runbook.file.clone(),
+    };
+    file.and_then(|f| Path::new(f.as_str()).parent().map(Path::to_owned))
+        .filter(|folder| folder.is_dir())
+        .unwrap_or_else(|| dir.path.clone())
+}
+
+/// The key under which this incident compares secrets; made once.
+fn incident_key(dir: &Path) -> Result<[u8; 32], OpenError> {
+    let path = dir.join("key");
+    if let Some(key) = std::fs::read(&path).ok().and_then(|b| b.try_into().ok()) {
+        return Ok(key);
+    }
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|_| OpenError::Random)?;
+    private::replace_lazily(&path, &key).map_err(|source| StoreError::Folder {
+        path: path.display().to_string(),
+        source,
+    })?;
+    Ok(key)
+}

@@ -1,0 +1,200 @@
+//! From the incident to the edge: the values as they stand, what a step will run, what it is aimed at.
+
+use super::Vault;
+use crate::{
+    checks::Scope,
+    domain::{
+        incident::Incident,
+        plan,
+        runbook::{Action, Check, Runbook, Script, Step, Undo, VarType, variable},
+    },
+    supervisor::spec::{Spec, Work},
+    values::Values,
+};
+use indexmap::IndexMap;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub(super) fn values(incident: &Incident, vault: &Vault) -> Values {
+    Values {
+        plain: plain(incident),
+        secrets: vault.expose(),
+    }
+}
+
+fn plain(incident: &Incident) -> IndexMap<String, String> {
+    incident
+        .values
+        .iter()
+        .filter_map(|(name, held)| Some((name.clone(), held.value.clone()?)))
+        .collect()
+}
+
+/// Values of which secrets are only names: for what is shown.
+pub(super) fn shown_values(incident: &Incident) -> Values {
+    let secrets = incident
+        .values
+        .iter()
+        .filter(|(_, held)| held.secret)
+        .map(|(name, _)| (name.clone(), String::new()))
+        .collect();
+    Values {
+        plain: plain(incident),
+        secrets,
+    }
+}
+
+pub(super) fn scope(
+    runbook: &Runbook,
+    incident: &Incident,
+    vault: &Vault,
+    workdir: &Path,
+) -> Scope {
+    Scope {
+        systems: runbook.systems.clone(),
+        values: values(incident, vault),
+        workdir: workdir.to_owned(),
+        env: plain_env(runbook, incident),
+    }
+}
+
+/// Plain values under their upper-cased names.
+fn plain_env(runbook: &Runbook, incident: &Incident) -> Vec<(String, String)> {
+    incident
+        .values
+        .iter()
+        .filter_map(|(name, held)| {
+            let kind = runbook.variables.get(name).map_or(VarType::Text, |v| v.kind);
+            Some(variable::exports(name, kind, held.value.as_deref()?))
+        })
+        .flatten()
+        .collect()
+}
+
+/// What a script finds in its environment: plain values, the secrets that it names, and its `env:`.
+fn script_env(
+    runbook: &Runbook,
+    incident: &Incident,
+    vault: &Vault,
+    step: &Step,
+    script: &Script,
+) -> Vec<(String, String)> {
+    let values = values(incident, vault);
+    let mut env = plain_env(runbook, incident);
+    let mut named: BTreeSet<String> = plan::mentioned(runbook, &script.text);
+    named.extend(step.uses.iter().map(|n| n.text.clone()));
+    for name in named {
+        if let Some(secret) = values.secrets.get(&name) {
+            env.push((name.to_ascii_uppercase(), secret.clone()));
+        }
+    }
+    for (name, text) in &script.env {
+        if let Ok(value) = values.fill(text) {
+            env.push((name.text.clone(), value));
+        }
+    }
+    env
+}
+
+/// What exactly will run, secrets masked: for people and for the journal.
+pub(super) fn shown_command(incident: &Incident, step: &Step, undo: bool) -> String {
+    let values = shown_values(incident);
+    if undo {
+        return match &step.undo {
+            Some(Undo::Run(script)) => script.text.trim_end().to_owned(),
+            Some(Undo::Kubernetes(words)) => words.to_string(),
+            None => String::new(),
+        };
+    }
+    match &step.action {
+        Action::Run(script) => script.text.trim_end().to_owned(),
+        Action::Check(check) => shown_check(&values, check),
+        Action::Manual(text) => text.clone(),
+        Action::Kubernetes(words) => words.to_string(),
+        Action::Include(include) => format!("steps of {}", include.of),
+    }
+}
+
+pub(super) fn shown_check(values: &Values, check: &Check) -> String {
+    let shown = values.masked_check(check);
+    format!("{} — expected: {}", shown.label(), shown.expected())
+}
+
+/// Everything that an attempt is started with.
+#[expect(clippy::too_many_arguments, reason = "each is an independent part of what an attempt is")]
+pub(super) fn spec(
+    runbook: &Runbook,
+    incident: &Incident,
+    vault: &Vault,
+    step: &Step,
+    undo: bool,
+    dir: PathBuf,
+    workdir: &Path,
+    size: (u16, u16),
+) -> Spec {
+    let script = match (&step.undo, undo) {
+        (Some(Undo::Run(script)), true) => Some(script),
+        (Some(Undo::Kubernetes(_)) | None, true) => None,
+        (_, false) => step.script(),
+    };
+    let work = match (script, &step.action) {
+        (Some(script), _) => Work::Script {
+            text: script.text.clone(),
+            shell: script.shell.clone().unwrap_or_else(|| {
+                ["bash", "-Eeuo", "pipefail"].map(str::to_owned).to_vec()
+            }),
+            tty: script.tty,
+            size,
+        },
+        (None, Action::Check(check)) if !undo => Work::Check(check.clone()),
+        (None, _) => Work::Nothing,
+    };
+    let values = values(incident, vault);
+    let workdir = match script.and_then(|s| s.workdir.as_deref()) {
+        Some(own) => workdir.join(values.fill(own).unwrap_or_else(|_| own.to_owned())),
+        None => workdir.to_owned(),
+    };
+    let env = script
+        .map(|s| script_env(runbook, incident, vault, step, s))
+        .unwrap_or_default();
+    let capture = step
+        .capture
+        .iter()
+        .filter(|_| !undo)
+        .map(|(name, how)| (name.text.clone(), how.clone(), runbook.is_secret(&name.text)))
+        .collect();
+    let set = step.set.iter().map(|(n, v)| (n.text.clone(), v.clone()));
+    Spec {
+        dir,
+        workdir,
+        work,
+        env,
+        masked: vault.expose(),
+        verify: if undo { Vec::new() } else { step.verify.clone() },
+        progress: step.progress.clone().filter(|_| !undo),
+        every: step.every.unwrap_or(Duration::from_secs(30)),
+        systems: runbook.systems.clone(),
+        check_env: plain_env(runbook, incident),
+        values,
+        capture,
+        set: if undo { Vec::new() } else { set.collect() },
+        remote: step.remote && !undo,
+        timeout: step.timeout,
+        stop: step.stop,
+        no_redact: vault.no_redact(),
+    }
+}
+
+/// Names that must not reach a command by inheritance: those from which secrets were taken, and those
+/// under which a script would find one that it does not name.
+pub(super) fn hidden_env(runbook: &Runbook) -> Vec<String> {
+    runbook
+        .variables
+        .values()
+        .filter(|v| v.is_secret())
+        .flat_map(|v| v.env.iter().cloned().chain([v.name.text.to_ascii_uppercase()]))
+        .collect()
+}

@@ -1,0 +1,87 @@
+//! What is cut out of a step's output.
+
+use crate::domain::runbook::Capture;
+use regex::Regex;
+
+/// The captured text, or why there is none.
+pub(super) fn cut(how: &Capture, stdout: &[u8], seen: Option<&str>) -> Result<String, String> {
+    let text = String::from_utf8_lossy(stdout);
+    match how {
+        Capture::All => Ok(text.into_owned()),
+        Capture::LastLine => text
+            .lines()
+            .rev()
+            .find(|l| !l.trim().is_empty())
+            .map(|l| l.trim().to_owned())
+            .ok_or_else(|| "it printed nothing".to_owned()),
+        Capture::Regex(pattern) => {
+            let regex = Regex::new(&format!("(?m){pattern}")).map_err(|e| e.to_string())?;
+            regex
+                .captures(&text)
+                .and_then(|c| c.get(1))
+                .map(|m| m.as_str().to_owned())
+                .ok_or_else(|| format!("nothing it printed matches /{pattern}/"))
+        }
+        Capture::Json(pointer) => {
+            let json: serde_json::Value = serde_json::from_str(text.trim())
+                .or_else(|_| serde_json::from_str(text.lines().last().unwrap_or("")))
+                .map_err(|_| "what it printed is not JSON".to_owned())?;
+            match json.pointer(pointer) {
+                None | Some(serde_json::Value::Null) => {
+                    Err(format!("nothing stands at {pointer} of what it printed"))
+                }
+                Some(serde_json::Value::String(text)) => Ok(text.clone()),
+                Some(other) => Ok(other.to_string()),
+            }
+        }
+        Capture::Object { object, .. } => Err(format!(
+            "{object} is an object of a cluster, which this version cannot reach"
+        )),
+        Capture::Seen => seen
+            .map(str::to_owned)
+            .ok_or_else(|| "no check has looked".to_owned()),
+    }
+}
+
+/// A fetched secret: one trailing line break is not part of it; empty and `None` are failures that
+/// look like success.
+pub(super) fn secret(found: &str) -> Result<String, String> {
+    let value = found.strip_suffix('\n').unwrap_or(found);
+    let value = value.strip_suffix('\r').unwrap_or(value);
+    if value.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    if value == "None" || value == "null" {
+        return Err(format!("the tool printed `{value}`: there is no text under that name"));
+    }
+    let shortest = crate::domain::runbook::variable::SHORTEST_SECRET;
+    if value.chars().count() < shortest {
+        return Err(format!("it has fewer than {shortest} characters and could not be masked"));
+    }
+    Ok(value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_of_capturing_cuts_its_part() {
+        let out = b"one\nport=5433 \n{\"a\":{\"b\":7}}\n\n";
+        let cut = |how| cut(&how, out, Some("412"));
+        assert_eq!(cut(Capture::LastLine).as_deref(), Ok("{\"a\":{\"b\":7}}"));
+        assert_eq!(cut(Capture::Regex("^port=(\\d+)".into())).as_deref(), Ok("5433"));
+        assert_eq!(cut(Capture::Seen).as_deref(), Ok("412"));
+        assert!(cut(Capture::Regex("^host=(.*)".into())).is_err());
+        assert_eq!(super::cut(&Capture::Json("/a/b".into()), b"{\"a\":{\"b\":7}}", None).as_deref(), Ok("7"));
+        assert!(super::cut(&Capture::Json("/a/c".into()), b"{\"a\":{\"b\":7}}", None).is_err());
+    }
+
+    #[test]
+    fn a_secret_that_is_none_was_not_fetched() {
+        assert_eq!(secret("hunter2\n").as_deref(), Ok("hunter2"));
+        for bad in ["", "\n", "None\n", "short"] {
+            assert!(secret(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,584 @@
+//! The command of an attempt: its process group, its pipes or its terminal, and the stop ladder.
+
+use super::{
+    attempt::{note_pids, say_ready},
+    control::Control,
+    spec::{FromAttempt, SCRIPT, Spec, ToAttempt, Work},
+};
+use crate::{
+    checks::{self, Scope},
+    domain::{
+        event::{CheckPhase, CheckResult},
+        redact::{Redactor, Stream},
+    },
+    logs::{LogWriter, StreamName},
+    private::{self, Open},
+};
+use rustix::{
+    fd::OwnedFd,
+    io::Errno,
+    process::{Pid, Signal},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{LocalModes, OptionalActions, Winsize, tcgetattr, tcsetattr, tcsetwinsize},
+};
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::unix::{ffi::OsStrExt, process::ExitStatusExt},
+    path::Path,
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    process::{Child, Command},
+    time::Instant,
+};
+
+/// How a command ended.
+#[derive(Default)]
+pub(super) struct Ended {
+    /// As `waitpid` gave it; `None` where there was no command.
+    pub status: Option<i32>,
+    pub timed_out: bool,
+    pub cancelled: bool,
+    pub leaky: bool,
+    pub not_started: Option<String>,
+    /// What captures are cut from.
+    pub stdout: Vec<u8>,
+    pub progress: Option<CheckResult>,
+}
+
+impl Ended {
+    pub(super) fn nothing() -> Self {
+        Self::default()
+    }
+
+    fn exit_status(&self) -> Option<std::process::ExitStatus> {
+        self.status.map(std::process::ExitStatus::from_raw)
+    }
+
+    pub(super) fn success(&self) -> bool {
+        self.exit_status().is_none_or(|s| s.success())
+    }
+
+    pub(super) fn exit_code(&self) -> Option<i32> {
+        match (&self.not_started, self.exit_status()) {
+            (Some(_), _) => Some(127),
+            (None, status) => status?.code(),
+        }
+    }
+
+    pub(super) fn signal(&self) -> Option<i32> {
+        self.exit_status()?.signal()
+    }
+}
+
+/// How long the pipes may stay open after the command has ended.
+const DRAIN: Duration = Duration::from_millis(200);
+const PIPE: usize = 1 << 20;
+const CHUNK: usize = 256 * 1024;
+/// What is kept of stdout for captures.
+const CAPTURED: usize = 1 << 20;
+
+/// A stream of output: a pipe or the master of a terminal.
+struct Output {
+    fd: Option<AsyncFd<OwnedFd>>,
+    name: StreamName,
+    redacted: Stream,
+    withheld: bool,
+}
+
+/// What a grandchild still holds open when the record is written.
+pub(super) struct Leftover(Vec<Output>);
+
+impl Leftover {
+    pub(super) async fn drain_to_nowhere(self) {
+        for mut output in self.0 {
+            let mut buffer = vec![0; 16 * 1024];
+            while output.read(&mut buffer).await > 0 {}
+        }
+    }
+}
+
+impl Output {
+    fn new(fd: OwnedFd, name: StreamName, redactor: Arc<Redactor>, withheld: bool) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        Ok(Self {
+            fd: Some(watched(fd)?),
+            name,
+            redacted: Stream::new(redactor),
+            withheld,
+        })
+    }
+
+    /// Reads what is there, waiting for it; 0 at the end of the stream.
+    async fn read(&mut self, buffer: &mut [u8]) -> usize {
+        let Some(fd) = &self.fd else {
+            return std::future::pending().await;
+        };
+        loop {
+            let Ok(mut ready) = fd.readable().await else {
+                break;
+            };
+            match ready.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut *buffer)?)) {
+                Ok(Ok(0)) => break,
+                // A terminal whose other side is closed.
+                Ok(Err(e)) if e.raw_os_error() == Some(Errno::IO.raw_os_error()) => break,
+                Ok(Err(e)) if e.kind() == io::ErrorKind::Interrupted => {}
+                Ok(Err(_)) => break,
+                Ok(Ok(n)) => return n,
+                Err(_would_block) => {}
+            }
+        }
+        self.fd = None;
+        0
+    }
+
+    /// What stands in the pipe now, without waiting.
+    fn read_now(&mut self, buffer: &mut [u8]) -> usize {
+        match &self.fd {
+            Some(fd) => rustix::io::read(fd.get_ref(), buffer).unwrap_or(0),
+            None => 0,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        self.fd.is_some()
+    }
+}
+
+#[expect(unsafe_code, reason = "tokio asks for a promise that the descriptor stays what it is")]
+fn watched(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` gives out the same open descriptor until it is dropped.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)
+}
+
+struct Started {
+    child: Child,
+    outputs: Vec<Output>,
+    terminal: Option<OwnedFd>,
+}
+
+/// Runs the command to its end. The second value is what must be drained after the record is written.
+pub(super) async fn run(
+    spec: &Spec,
+    log: &mut LogWriter,
+    control: &mut Control,
+    redactor: Arc<Redactor>,
+    ready: OwnedFd,
+) -> (Ended, Option<Leftover>) {
+    let started = match start(spec, &redactor) {
+        Ok(started) => started,
+        Err(why) => {
+            note_pids(None);
+            say_ready(ready);
+            log.append(StreamName::Err, format!("{why}\n").as_bytes());
+            let ended = Ended {
+                not_started: Some(why),
+                ..Ended::default()
+            };
+            return (ended, None);
+        }
+    };
+    note_pids(started.child.id());
+    say_ready(ready);
+    let mut run = Run {
+        spec,
+        log,
+        redactor,
+        ended: Ended::default(),
+        ladder: None,
+        typed: Vec::new(),
+        learned: Vec::new(),
+        scratch: Vec::with_capacity(CHUNK),
+        keeps: spec.capture.iter().any(|(_, how, _)| !matches!(how, crate::domain::runbook::Capture::Seen)),
+        started,
+    };
+    run.to_its_end(control).await;
+    let outputs = std::mem::take(&mut run.started.outputs);
+    let leaky = outputs.iter().any(Output::is_open);
+    run.ended.leaky = leaky;
+    (run.ended, leaky.then(|| Leftover(outputs)))
+}
+
+struct Run<'a> {
+    spec: &'a Spec,
+    log: &'a mut LogWriter,
+    redactor: Arc<Redactor>,
+    ended: Ended,
+    /// The next rung and when it is due.
+    ladder: Option<(Signal, Instant)>,
+    /// What was typed since the last line break: never recorded, not even as an echo.
+    typed: Vec<u8>,
+    learned: Vec<String>,
+    scratch: Vec<u8>,
+    keeps: bool,
+    started: Started,
+}
+
+impl Run<'_> {
+    async fn to_its_end(&mut self, control: &mut Control) {
+        let begun = Instant::now();
+        let mut timeout = self.spec.timeout.map(|t| begun + t);
+        let mut over: Option<Instant> = None;
+        let mut buffers = [vec![0; CHUNK], vec![0; CHUNK]];
+        let (progress, mut seen) = Progress::begin(self.spec, self.redactor.clone());
+        loop {
+            let open = self.started.outputs.iter().any(Output::is_open);
+            if over.is_some() && !open {
+                break;
+            }
+            let (first, second) = self.started.outputs.split_at_mut(1);
+            let [buffer_a, buffer_b] = &mut buffers;
+            let second_read = async {
+                match second.first_mut() {
+                    Some(output) => output.read(buffer_b).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                n = first[0].read(buffer_a), if first[0].is_open() => {
+                    self.take(0, &buffers[0][..n]);
+                }
+                n = second_read => self.take(1, &buffers[1][..n]),
+                status = self.started.child.wait(), if over.is_none() => {
+                    self.ended.status = status.ok().map(ExitStatusExt::into_raw);
+                    over = Some(Instant::now() + DRAIN);
+                    self.ladder = None;
+                    timeout = None;
+                }
+                () = sleep_until(over) => {
+                    self.last_drops(&mut buffers[0]);
+                    break;
+                }
+                () = sleep_until(timeout) => {
+                    timeout = None;
+                    self.ended.timed_out = true;
+                    self.stop();
+                }
+                () = sleep_until(self.ladder.map(|(_, at)| at)) => self.next_rung(),
+                wish = control.wish() => self.wish(wish),
+                Some(result) = seen.recv() => {
+                    control.deliver([FromAttempt::Progress(result.clone())].into_iter()).await;
+                    self.ended.progress = Some(result);
+                }
+            }
+        }
+        drop(progress);
+        for i in 0..self.started.outputs.len() {
+            let mut shown = std::mem::take(&mut self.scratch);
+            shown.clear();
+            let output = &mut self.started.outputs[i];
+            output.redacted.finish(&mut shown);
+            let name = output.name;
+            self.log.append(name, &shown);
+            self.keep(i, &shown);
+            self.scratch = shown;
+        }
+    }
+
+    /// Output came: masked, appended, and kept where something is to be captured.
+    fn take(&mut self, i: usize, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let output = &mut self.started.outputs[i];
+        if output.withheld {
+            self.ended.stdout.extend_from_slice(bytes);
+            let over = self.ended.stdout.len().saturating_sub(CAPTURED);
+            self.ended.stdout.drain(..over);
+            return;
+        }
+        let mut shown = std::mem::take(&mut self.scratch);
+        shown.clear();
+        output.redacted.push(bytes, &mut shown);
+        let name = output.name;
+        self.log.append(name, &shown);
+        self.keep(i, &shown);
+        self.scratch = shown;
+    }
+
+    fn keep(&mut self, i: usize, shown: &[u8]) {
+        if self.keeps && self.started.outputs[i].name == StreamName::Out {
+            self.ended.stdout.extend_from_slice(shown);
+            let over = self.ended.stdout.len().saturating_sub(2 * CAPTURED);
+            self.ended.stdout.drain(..over);
+        }
+    }
+
+    /// The command has ended and somebody holds its pipes: what stands in them is still its own.
+    fn last_drops(&mut self, buffer: &mut [u8]) {
+        for i in 0..self.started.outputs.len() {
+            let mut left = PIPE;
+            loop {
+                let n = self.started.outputs[i].read_now(buffer);
+                if n == 0 || left == 0 {
+                    break;
+                }
+                left = left.saturating_sub(n);
+                self.take(i, &buffer[..n]);
+            }
+        }
+    }
+
+    fn wish(&mut self, wish: ToAttempt) {
+        match wish {
+            ToAttempt::Stop => {
+                self.ended.cancelled = true;
+                self.stop();
+            }
+            ToAttempt::Input(bytes) => self.input(&bytes),
+            ToAttempt::Resize(columns, rows) => {
+                if let Some(terminal) = &self.started.terminal {
+                    let _ = tcsetwinsize(terminal, winsize((columns, rows)));
+                }
+            }
+        }
+    }
+
+    /// Typed bytes go to the terminal; whole lines of them are masked wherever they come back.
+    fn input(&mut self, bytes: &[u8]) {
+        let Some(terminal) = &self.started.terminal else {
+            return;
+        };
+        for byte in bytes {
+            if matches!(byte, b'\r' | b'\n') {
+                let line = String::from_utf8_lossy(&self.typed).into_owned();
+                self.typed.clear();
+                if line.chars().count() >= crate::domain::runbook::variable::SHORTEST_SECRET {
+                    self.learned.push(line);
+                }
+            } else {
+                self.typed.push(*byte);
+            }
+        }
+        if !self.spec.no_redact && !self.learned.is_empty() {
+            let known = self.spec.masked.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+            let typed = self.learned.iter().map(|line| ("typed", line.as_str()));
+            let redactor = Arc::new(Redactor::new(known.chain(typed)));
+            for output in &mut self.started.outputs {
+                output.redacted.learn(redactor.clone());
+            }
+        }
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match rustix::io::write(terminal, rest) {
+                Ok(n) => rest = &rest[n..],
+                Err(Errno::INTR) => {}
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// The ladder: INT, then TERM, then KILL, each to the whole process group.
+    fn stop(&mut self) {
+        if self.ladder.is_none() {
+            self.signal(Signal::INT);
+            self.ladder = Some((Signal::TERM, Instant::now() + self.spec.stop.int));
+        }
+    }
+
+    fn next_rung(&mut self) {
+        let Some((signal, _)) = self.ladder else {
+            return;
+        };
+        self.signal(signal);
+        self.ladder = (signal == Signal::TERM)
+            .then(|| (Signal::KILL, Instant::now() + self.spec.stop.term));
+    }
+
+    /// The child is not reaped before its end was seen, so its number is still its own.
+    fn signal(&self, signal: Signal) {
+        let pid = self.started.child.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(pid) = pid.and_then(Pid::from_raw) {
+            let _ = rustix::process::kill_process_group(pid, signal);
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn start(spec: &Spec, redactor: &Arc<Redactor>) -> Result<Started, String> {
+    let Work::Script {
+        text,
+        shell,
+        tty,
+        size,
+    } = &spec.work
+    else {
+        return Err("there is no script to run".to_owned());
+    };
+    let written = private::open(Path::new(SCRIPT), Open::Truncate)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|e| format!("cannot write the script: {e}"))?;
+    let file = std::env::current_dir()
+        .map(|dir| dir.join(SCRIPT))
+        .map_err(|e| format!("cannot find the script: {e}"))?;
+    let (program, arguments) = shell.split_first().ok_or("`shell:` names no program")?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .arg(&file)
+        .current_dir(&spec.workdir)
+        .envs(spec.env.iter().map(|(k, v)| (k, v)))
+        .kill_on_drop(false);
+    let withheld = spec.capture.iter().any(|(_, _, secret)| *secret);
+    let begun = if *tty {
+        on_terminal(&mut command, *size, redactor)
+    } else {
+        on_pipes(&mut command, withheld, redactor)
+    };
+    begun.map_err(|e| {
+        let what = match e.kind() {
+            io::ErrorKind::NotFound if !spec.workdir.is_dir() => {
+                format!("the folder {} is not there", spec.workdir.display())
+            }
+            io::ErrorKind::NotFound => format!("`{program}` is not installed here"),
+            _ => e.to_string(),
+        };
+        format!("cannot start {program}: {what}")
+    })
+}
+
+fn on_pipes(command: &mut Command, withheld: bool, redactor: &Arc<Redactor>) -> io::Result<Started> {
+    let pipe = || -> io::Result<(OwnedFd, OwnedFd)> {
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        // A larger pipe means fewer wake-ups; without the right to it the default will do.
+        let _ = rustix::pipe::fcntl_setpipe_size(&read, PIPE);
+        Ok((read, write))
+    };
+    let ((out, out_end), (err, err_end)) = (pipe()?, pipe()?);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::from(out_end))
+        .stderr(Stdio::from(err_end))
+        .process_group(0);
+    let child = command.spawn()?;
+    // The command holds its own copies of the ends; ours must go, or there is never an end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(Started {
+        child,
+        outputs: vec![
+            Output::new(out, StreamName::Out, redactor.clone(), withheld)?,
+            Output::new(err, StreamName::Err, redactor.clone(), false)?,
+        ],
+        terminal: None,
+    })
+}
+
+/// A terminal of its own, so that programs can ask; echo is off, so that what is typed is not output.
+fn on_terminal(
+    command: &mut Command,
+    size: (u16, u16),
+    redactor: &Arc<Redactor>,
+) -> io::Result<Started> {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let name = ptsname(&master, Vec::new())?;
+    let path = Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
+    let slave = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags_noctty()
+        .open(path)?;
+    let mut modes = tcgetattr(&slave)?;
+    modes.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&slave, OptionalActions::Now, &modes)?;
+    tcsetwinsize(&master, winsize(size))?;
+    command
+        .stdin(Stdio::from(slave.try_clone()?))
+        .stdout(Stdio::from(slave.try_clone()?))
+        .stderr(Stdio::from(slave))
+        .env("TERM", "xterm");
+    own_terminal(command);
+    let child = command.spawn()?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let keyboard = rustix::io::fcntl_dupfd_cloexec(&master, 3)?;
+    Ok(Started {
+        child,
+        outputs: vec![Output::new(master, StreamName::Out, redactor.clone(), false)?],
+        terminal: Some(keyboard),
+    })
+}
+
+#[expect(unsafe_code, reason = "a controlling terminal can only be taken between fork and exec")]
+fn own_terminal(command: &mut Command) {
+    // SAFETY: both calls are async-signal-safe system calls and touch no memory of ours.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+            Ok(())
+        });
+    }
+}
+
+fn winsize((columns, rows): (u16, u16)) -> Winsize {
+    Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    }
+}
+
+trait NoControllingTerminal {
+    fn custom_flags_noctty(&mut self) -> &mut Self;
+}
+
+impl NoControllingTerminal for std::fs::OpenOptions {
+    fn custom_flags_noctty(&mut self) -> &mut Self {
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = rustix::fs::OFlags::NOCTTY.bits();
+        self.custom_flags(i32::try_from(flags).unwrap_or(0))
+    }
+}
+
+/// `progress:` polled beside the command; stops when dropped.
+struct Progress(Option<tokio::task::JoinHandle<()>>);
+
+impl Progress {
+    fn begin(
+        spec: &Spec,
+        redactor: Arc<Redactor>,
+    ) -> (Self, tokio::sync::mpsc::Receiver<CheckResult>) {
+        let (tell, seen) = tokio::sync::mpsc::channel(4);
+        let Some(check) = spec.progress.clone() else {
+            // The sender is kept by nobody, and `recv` on a closed channel is `None`: never selected.
+            return (Self(None), seen);
+        };
+        let scope = Scope {
+            systems: spec.systems.clone(),
+            values: spec.values.clone(),
+            workdir: spec.workdir.clone(),
+            env: spec.check_env.clone(),
+        };
+        let every = spec.every;
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                let result = checks::run(&check, CheckPhase::Probe, &scope, &redactor).await;
+                if tell.send(result).await.is_err() {
+                    return;
+                }
+            }
+        });
+        (Self(Some(task)), seen)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}

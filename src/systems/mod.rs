@@ -1,0 +1,65 @@
+//! Named connections, and how one knows that they are the right ones.
+
+pub mod http;
+pub mod postgres;
+pub mod redis;
+pub mod tls;
+
+use crate::{
+    checks::Trouble,
+    domain::{
+        event::Identity,
+        runbook::{System, SystemKind},
+    },
+};
+use std::time::Duration;
+
+/// Reaches a system, filled in: connects, PING, GET base. Returns what it said of itself.
+pub async fn reach(system: &System, deadline: Duration) -> Result<String, Trouble> {
+    match system.kind {
+        SystemKind::Postgres => postgres::reach(system, deadline).await,
+        SystemKind::Redis => redis::reach(system, deadline).await,
+        SystemKind::Http => http::reach(system, deadline).await,
+        SystemKind::Kubernetes | SystemKind::Azure | SystemKind::Aws => Err(out_of_reach(system)),
+    }
+}
+
+/// Who the system is. `Ok(None)`: this kind has no identity in this version.
+pub async fn identity(system: &System, deadline: Duration) -> Result<Option<Identity>, Trouble> {
+    match system.kind {
+        SystemKind::Postgres => postgres::identity(system, deadline).await.map(Some),
+        SystemKind::Redis => redis::identity(system, deadline).await.map(Some),
+        SystemKind::Http | SystemKind::Kubernetes | SystemKind::Azure | SystemKind::Aws => Ok(None),
+    }
+}
+
+/// This version reads these systems and cannot reach them; said plainly.
+pub fn out_of_reach(system: &System) -> Trouble {
+    let kind = system.kind.as_str();
+    Trouble::cannot_tell(
+        format!("this version of blackstart cannot reach {kind} systems"),
+        format!("look with the {kind} tools themselves, in a `command` check or a `run` step"),
+    )
+}
+
+/// A field of a filled-in system.
+pub(crate) fn field<'s>(system: &'s System, key: &str) -> Option<&'s str> {
+    system
+        .fields
+        .get(key)
+        .map(String::as_str)
+        .filter(|v| !v.is_empty())
+}
+
+/// The port of a filled-in system.
+pub(crate) fn port(system: &System, default: u16) -> Result<u16, Trouble> {
+    match field(system, "port") {
+        None => Ok(default),
+        Some(text) => text.trim().parse().map_err(|_| {
+            Trouble::cannot_tell(
+                format!("`{text}` is not a port"),
+                format!("give `{}` a port between 1 and 65535", system.name),
+            )
+        }),
+    }
+}

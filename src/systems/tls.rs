@@ -1,0 +1,207 @@
+//! TLS towards the systems: verified against this machine's authorities or the ones that are named.
+
+use crate::{checks::Trouble, journal::hex};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+};
+use sha2::{Digest, Sha256};
+use std::{
+    error::Error,
+    sync::{Arc, Mutex},
+};
+
+/// How much of a certificate is verified; there is no less than its authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    Full,
+    /// The authority, not the name.
+    Authority,
+}
+
+/// What a connection is secured with.
+#[derive(Clone, Debug, Default)]
+pub struct Material<'a> {
+    pub ca: Option<&'a str>,
+    pub cert: Option<&'a str>,
+    pub key: Option<&'a str>,
+}
+
+/// The SHA-256 of the certificate that the other side showed, once it has.
+pub type Shown = Arc<Mutex<Option<String>>>;
+
+/// Makes ring the one provider of cryptography; later calls change nothing.
+pub fn install() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// A client's side of TLS.
+pub fn client(material: &Material<'_>, verify: Verify) -> Result<(ClientConfig, Shown), Trouble> {
+    install();
+    let shown: Shown = Arc::default();
+    let roots = Arc::new(roots(material.ca)?);
+    let inner = WebPkiServerVerifier::builder(roots)
+        .build()
+        .map_err(|e| Trouble::cannot_tell(e.to_string(), "name the authority under `ca:`"))?;
+    let verifier = Arc::new(Verifier {
+        inner,
+        verify,
+        shown: shown.clone(),
+    });
+    let config = ClientConfig::builder()
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let config = match (material.cert, material.key) {
+        (Some(cert), Some(key)) => {
+            let chain = certificates(cert)?;
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable(key, &e))?;
+            config.with_client_auth_cert(chain, key).map_err(|e| {
+                Trouble::cannot_tell(e.to_string(), "do `cert:` and `key:` belong together?")
+            })?
+        }
+        _ => config.with_no_client_auth(),
+    };
+    Ok((config, shown))
+}
+
+fn roots(ca: Option<&str>) -> Result<RootCertStore, Trouble> {
+    let mut roots = RootCertStore::empty();
+    match ca {
+        Some(file) => {
+            for certificate in certificates(file)? {
+                roots.add(certificate).map_err(|e| unreadable(file, &e))?;
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+        }
+    }
+    if roots.is_empty() {
+        return Err(Trouble::cannot_tell(
+            "this machine trusts no authorities",
+            "install ca-certificates, or name the authority under `ca:`",
+        ));
+    }
+    Ok(roots)
+}
+
+fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, Trouble> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file)
+        .map_err(|e| unreadable(file, &e))?
+        .collect();
+    let all = all.map_err(|e| unreadable(file, &e))?;
+    if all.is_empty() {
+        return Err(Trouble::cannot_tell(
+            format!("no certificate stands in {file}"),
+            "a PEM file begins with -----BEGIN CERTIFICATE-----",
+        ));
+    }
+    Ok(all)
+}
+
+fn unreadable(file: &str, error: &dyn Error) -> Trouble {
+    Trouble::cannot_tell(
+        format!("cannot read {file}: {error}"),
+        "is the path right, and may you read it?",
+    )
+}
+
+/// The verification of webpki, remembering what was shown; without the name where only the authority
+/// is asked for.
+#[derive(Debug)]
+struct Verifier {
+    inner: Arc<WebPkiServerVerifier>,
+    verify: Verify,
+    shown: Shown,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Ok(mut shown) = self.shown.lock() {
+            *shown = Some(hex(&Sha256::digest(end_entity)));
+        }
+        let verified =
+            self.inner
+                .verify_server_cert(end_entity, intermediates, server_name, ocsp, now);
+        match verified {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if self.verify == Verify::Authority => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// The certificate's fault in words, when that is what stands at the bottom of an error.
+pub fn fault(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut at: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = at {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            return Some(describe(tls));
+        }
+        // An io::Error hides what it wraps from `source`.
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            let inner = io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+            if let Some(tls) = inner {
+                return Some(describe(tls));
+            }
+        }
+        at = error.source();
+    }
+    None
+}
+
+fn describe(error: &rustls::Error) -> String {
+    let rustls::Error::InvalidCertificate(fault) = error else {
+        return error.to_string();
+    };
+    match fault {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet; is this machine's clock right?".to_owned()
+        }
+        CertificateError::UnknownIssuer => {
+            "its certificate is signed by an authority that is not trusted here".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another name".to_owned()
+        }
+        other => format!("its certificate is refused: {other}"),
+    }
+}

@@ -1,0 +1,97 @@
+//! Values on their way to the edge: the real text for what runs, its masked twin for what is shown.
+
+use crate::domain::{
+    runbook::{Check, System},
+    template,
+};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Plain values and secrets by name. Serialized only into the pipe of an attempt, never into a file.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Values {
+    pub plain: IndexMap<String, String>,
+    pub secrets: IndexMap<String, String>,
+}
+
+/// A value that a text needs and nobody has given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` has no value")]
+pub struct Missing(pub String);
+
+impl Values {
+    /// The real text: for the edge only.
+    pub fn fill(&self, text: &str) -> Result<String, Missing> {
+        template::fill(text, |name| {
+            self.plain.get(name).or_else(|| self.secrets.get(name)).cloned()
+        })
+        .map_err(|name| Missing(name.to_owned()))
+    }
+
+    /// The masked twin: for everything that people see. A missing value shows as its name.
+    pub fn masked(&self, text: &str) -> String {
+        template::fill(text, |name| {
+            Some(match (self.plain.get(name), self.secrets.contains_key(name)) {
+                (Some(value), _) => value.clone(),
+                (None, true) => format!("[masked:{name}]"),
+                (None, false) => format!("${{{name}}}"),
+            })
+        })
+        .unwrap_or_else(|_| text.to_owned())
+    }
+
+    pub fn check(&self, check: &Check) -> Result<Check, Missing> {
+        let at = check.at;
+        let mut filled = rewrite(check, &mut |text| self.fill(text))?;
+        filled.at = at;
+        Ok(filled)
+    }
+
+    /// The same check as people see it.
+    pub fn masked_check(&self, check: &Check) -> Check {
+        rewrite(check, &mut |text| Ok(self.masked(text))).unwrap_or_else(|_: Missing| check.clone())
+    }
+
+    pub fn system(&self, system: &System) -> Result<System, Missing> {
+        rewrite(system, &mut |text| self.fill(text))
+    }
+}
+
+/// Every text of a value rewritten, scripts and queries left as they are: they get values by the
+/// environment and by parameters.
+fn rewrite<T: Serialize + DeserializeOwned + Clone>(
+    value: &T,
+    change: &mut dyn FnMut(&str) -> Result<String, Missing>,
+) -> Result<T, Missing> {
+    let mut json = serde_json::to_value(value).expect("words of a runbook are plain data");
+    walk(&mut json, change)?;
+    Ok(serde_json::from_value(json).expect("the shape is unchanged"))
+}
+
+fn walk(
+    json: &mut serde_json::Value,
+    change: &mut dyn FnMut(&str) -> Result<String, Missing>,
+) -> Result<(), Missing> {
+    use serde_json::Value as Json;
+    match json {
+        Json::String(text) => {
+            if text.contains("${") {
+                *text = change(text)?;
+            }
+        }
+        Json::Array(items) => {
+            for item in items {
+                walk(item, change)?;
+            }
+        }
+        Json::Object(map) => {
+            for (key, value) in map {
+                if key != "text" && key != "query" {
+                    walk(value, change)?;
+                }
+            }
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
+    Ok(())
+}
