@@ -116,7 +116,7 @@ impl Store {
         let _ = getrandom::fill(&mut random);
         let id = format!(
             "{}-{runbook}-{}",
-            clock::now().format("%Y%m%d-%H%M%S"),
+            clock::now().format("%Y%m%d-%H%M%S%.3f"),
             journal::hex(&random)
         );
         let path = self.root.join("incidents").join(&id);

@@ -142,9 +142,10 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
 }
 
 fn plan_failure(error: &PlanError) -> Failure {
+    let near = |word: &str, all: &str| crate::domain::finding::did_you_mean(word, all.split(", "));
     let next = match error {
-        PlanError::UnknownProcedure(_, all) => format!("--go one of {all}"),
-        PlanError::UnknownPath(_, _, all) => format!("--go one of {all}"),
+        PlanError::UnknownProcedure(name, all) => near(name, all),
+        PlanError::UnknownPath(procedure, path, all) => near(&format!("{procedure}/{path}"), all),
         PlanError::PathNeeded(_, all) => format!("choose: --go {all}"),
         PlanError::Empty => "--go PROCEDURE".to_owned(),
     };
@@ -188,18 +189,29 @@ fn missing(runbook: &Runbook, steps: &[&str], values: &[Value], said: &Said) -> 
         }
         held.extend(step.capture.iter().map(|(n, _)| n.text.clone()));
         held.extend(step.set.iter().map(|(n, _)| n.text.clone()));
-        if step.danger == Danger::Destroy && said.approval(name).is_none() {
+        if step.danger == Danger::Destroy {
             let typed = step.confirm.as_deref().unwrap_or("NAME");
-            out.push(format!("`{name}` destroys something: --approve {name}={typed}"));
+            let known = crate::domain::template::fill(typed, |n| {
+                let value = values.iter().find(|v| v.name == n && !v.secret);
+                value.map(|v| v.value.clone())
+            });
+            let wanted = known.unwrap_or_else(|_| typed.to_owned());
+            // What only a captured value can tell is compared when its step comes.
+            let fits = |given: &str| given.trim() == wanted.trim() || wanted.contains("${");
+            if !said.approval(name).is_some_and(fits) {
+                out.push(format!("`{name}` destroys something: --approve {name}={wanted}"));
+            }
         }
         if matches!(step.action, Action::Manual(_)) && !said.confirms(name) {
             out.push(format!("`{name}` is done by a person: --confirm {name}"));
         }
         for system in &step.replaces {
-            if !said.accept.iter().any(|(s, _)| *s == system.text) {
+            let address = new_address(runbook, step, &system.text, values);
+            let named = said.accept.iter().filter(|(s, _)| *s == system.text);
+            if !named.into_iter().any(|(_, accepted)| may_be(accepted, address.as_deref())) {
+                let shown = address.unwrap_or_else(|| "HOST:PORT".to_owned());
                 out.push(format!(
-                    "`{name}` moves `{system}`: --accept-identity {system}={}",
-                    new_address(runbook, step, &system.text, values)
+                    "`{name}` moves `{system}`: --accept-identity {system}={shown}"
                 ));
             }
         }
@@ -240,37 +252,42 @@ fn how_to_give(runbook: &Runbook, name: &str) -> String {
     }
 }
 
-/// Where the new target will be, as far as it is known before it is there.
+/// Can what was accepted be the target at this address?
+fn may_be(accepted: &str, address: Option<&str>) -> bool {
+    match address {
+        Some(address) if accepted.contains(':') => {
+            accepted.split('/').next() == Some(address)
+        }
+        // An identifier alone, or an address that nobody knows yet.
+        Some(_) | None => true,
+    }
+}
+
+/// Where the new target will be, when that is known before it is there.
 fn new_address(
     runbook: &Runbook,
     step: &crate::domain::runbook::Step,
     system: &str,
     values: &[Value],
-) -> String {
-    let known = |name: &str| {
-        let set = step.set.iter().find(|(n, _)| n.text == name).map(|(_, v)| v.clone());
-        let plain = |n: &str| {
-            let value = values.iter().find(|v| v.name == n && !v.secret);
-            value.map(|v| v.value.clone())
-        };
-        match set {
-            Some(text) => crate::domain::template::fill(&text, plain).ok(),
-            None => plain(name),
-        }
+) -> Option<String> {
+    let plain = |name: &str| {
+        let value = values.iter().find(|v| v.name == name && !v.secret);
+        value.map(|v| v.value.clone())
     };
-    let Some(system) = runbook.systems.get(system) else {
-        return "HOST:PORT".to_owned();
+    let known = |name: &str| match step.set.iter().find(|(n, _)| n.text == name) {
+        Some((_, text)) => crate::domain::template::fill(text, plain).ok(),
+        None => plain(name),
     };
+    let system = runbook.systems.get(system)?;
     let field = |key: &str, otherwise: &str| {
         let text = system.fields.get(key).map_or(otherwise, String::as_str);
-        crate::domain::template::fill(text, known)
-            .unwrap_or_else(|_| key.to_ascii_uppercase())
+        crate::domain::template::fill(text, known).ok()
     };
     let port = match system.kind {
         crate::domain::runbook::SystemKind::Redis => "6379",
         _ => "5432",
     };
-    format!("{}:{}", field("host", "localhost"), field("port", port))
+    Some(format!("{}:{}", field("host", "localhost")?, field("port", port)?))
 }
 
 pub(super) fn resume(settings: &Settings, args: &ResumeArgs) -> Result<Exit, Failure> {
@@ -369,7 +386,6 @@ struct Drive {
     /// An empty line asks the printer to say that it has printed what came before.
     lines: mpsc::UnboundedSender<String>,
     printed: Arc<tokio::sync::Notify>,
-    told: BTreeSet<(String, u32)>,
 }
 
 impl Drive {
@@ -404,7 +420,6 @@ impl Drive {
             said,
             lines,
             printed,
-            told: BTreeSet::new(),
         }
     }
 
@@ -505,10 +520,14 @@ impl Drive {
                     ));
                     return Some(Exit::PersonNeeded);
                 }
-                StepState::Pending
-                | StepState::Running
-                | StepState::Succeeded
-                | StepState::Skipped => {}
+                StepState::Running => {
+                    self.tell(&format!(
+                        "{} is running without supervisor: how it ends will not be known; wait for it, or stop it in the cockpit",
+                        step.plan.step
+                    ));
+                    return Some(Exit::PersonNeeded);
+                }
+                StepState::Pending | StepState::Succeeded | StepState::Skipped => {}
             }
         }
         None
@@ -578,24 +597,15 @@ impl Drive {
         loop {
             let incident = watch.borrow_and_update().clone();
             let pending = incident.steps.iter().find(|s| unsettled(s, started));
-            let Some(step) = pending else { return Ok(()) };
-            self.announce(step);
+            if pending.is_none() {
+                return Ok(());
+            }
             tokio::select! {
                 changed = watch.changed() => {
                     changed.map_err(|_| Failure::new(Exit::Failed, "the engine has ended", ""))?;
                 }
                 () = hup.any() => return Err(self.interrupted()),
             }
-        }
-    }
-
-    /// What an earlier cockpit left without supervisor is said once.
-    fn announce(&mut self, step: &PlannedStep) {
-        let Some(attempt) = step.running().filter(|a| a.unsupervised) else {
-            return;
-        };
-        if self.told.insert((step.plan.step.clone(), attempt.n)) {
-            self.tell(&format!("{} is running without supervisor; waiting for it", step.plan.step));
         }
     }
 
@@ -718,7 +728,8 @@ fn unsettled(step: &PlannedStep, started: Option<&str>) -> bool {
         return false;
     };
     let Some(ending) = &last.ending else {
-        return true;
+        // Nobody can tell how a command without supervisor will end, so it is not waited for.
+        return !last.unsupervised;
     };
     let failed = matches!(ending.outcome, Outcome::Failed | Outcome::TimedOut);
     let tries = started == Some(step.plan.step.as_str()) && last.tries_left > 0 && !last.stop_asked;
