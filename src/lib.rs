@@ -1,10 +1,10 @@
 //! blackstart
-pub mod domain;
-pub mod clock;
-pub mod journal;
-pub mod private;
 pub mod checks;
+pub mod clock;
+pub mod domain;
+pub mod journal;
 pub mod logs;
+pub mod private;
 pub mod store;
 pub mod supervisor;
 pub mod systems;
@@ -19,6 +19,6 @@ pub fn who() -> String {
     let host = rustix::system::uname();
     format!("{user}@{}", host.nodename().to_string_lossy())
 }
-pub mod engine;
 pub mod cli;
+pub mod engine;
 pub mod export;

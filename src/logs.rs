@@ -271,7 +271,10 @@ pub fn each_line(attempt_dir: &Path, mut take: impl FnMut(&Clean)) -> io::Result
     let mut line = Vec::new();
     loop {
         line.clear();
-        let n = reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+        let n = reader
+            .by_ref()
+            .take(LONGEST_LINE)
+            .read_until(b'\n', &mut line)?;
         if n == 0 {
             return Ok(());
         }
@@ -331,7 +334,13 @@ mod tests {
     #[test]
     fn search_finds_in_both_directions_and_ends() {
         let text: String = (0..5000)
-            .map(|i| if i % 1000 == 7 { format!("needle {i}\n") } else { "hay\n".into() })
+            .map(|i| {
+                if i % 1000 == 7 {
+                    format!("needle {i}\n")
+                } else {
+                    "hay\n".into()
+                }
+            })
             .collect();
         let (_dir, mut reader) = log(&text);
         let regex = Regex::new("needle").expect("valid");

@@ -137,14 +137,20 @@ impl Store {
         let exact = all.iter().find(|known| *known == id);
         let hits: Vec<&String> = match exact {
             Some(exact) => vec![exact],
-            None => all.iter().filter(|known| !id.is_empty() && known.contains(id)).collect(),
+            None => all
+                .iter()
+                .filter(|known| !id.is_empty() && known.contains(id))
+                .collect(),
         };
         match hits[..] {
             [one] => Ok(self.dir(one)),
             [] => Err(StoreError::NotFound(Clean::line(id).into_string())),
             _ => {
                 let names: Vec<&str> = hits.iter().take(5).map(|s| s.as_str()).collect();
-                Err(StoreError::Several(Clean::line(id).into_string(), names.join(", ")))
+                Err(StoreError::Several(
+                    Clean::line(id).into_string(),
+                    names.join(", "),
+                ))
             }
         }
     }
@@ -232,8 +238,8 @@ impl IncidentDir {
 
     /// Reads without writing; attempts whose cockpit died are told from their own files.
     pub fn load(&self) -> Result<Loaded, StoreError> {
-        let bytes = std::fs::read(self.journal_path())
-            .map_err(|e| self.wrong(JournalError::Io(e)))?;
+        let bytes =
+            std::fs::read(self.journal_path()).map_err(|e| self.wrong(JournalError::Io(e)))?;
         let contents = journal::read(&bytes).map_err(|e| self.wrong(e))?;
         Ok(self.reconciled(contents))
     }
@@ -358,9 +364,16 @@ pub fn summarize(incident: &Incident, journal_len: u64) -> Summary {
         severity: incident.severity.as_ref().map(|(id, ..)| id.clone()),
         state: incident.state(),
         began_at: incident.began(),
-        running: incident.running().map(|(step, _)| step.to_owned()).collect(),
+        running: incident
+            .running()
+            .map(|(step, _)| step.to_owned())
+            .collect(),
         running_dirs: incident.running().map(|(_, a)| a.dir.clone()).collect(),
-        steps_done: incident.steps.iter().filter(|s| s.state().is_done()).count(),
+        steps_done: incident
+            .steps
+            .iter()
+            .filter(|s| s.state().is_done())
+            .count(),
         steps: incident.steps.len(),
         recovered_at: incident.recovered_at,
         journal_len,

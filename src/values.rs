@@ -23,7 +23,10 @@ impl Values {
     /// The real text: for the edge only.
     pub fn fill(&self, text: &str) -> Result<String, Missing> {
         template::fill(text, |name| {
-            self.plain.get(name).or_else(|| self.secrets.get(name)).cloned()
+            self.plain
+                .get(name)
+                .or_else(|| self.secrets.get(name))
+                .cloned()
         })
         .map_err(|name| Missing(name.to_owned()))
     }
@@ -31,11 +34,13 @@ impl Values {
     /// The masked twin: for everything that people see. A missing value shows as its name.
     pub fn masked(&self, text: &str) -> String {
         template::fill(text, |name| {
-            Some(match (self.plain.get(name), self.secrets.contains_key(name)) {
-                (Some(value), _) => value.clone(),
-                (None, true) => format!("[masked:{name}]"),
-                (None, false) => format!("${{{name}}}"),
-            })
+            Some(
+                match (self.plain.get(name), self.secrets.contains_key(name)) {
+                    (Some(value), _) => value.clone(),
+                    (None, true) => format!("[masked:{name}]"),
+                    (None, false) => format!("${{{name}}}"),
+                },
+            )
         })
         .unwrap_or_else(|_| text.to_owned())
     }

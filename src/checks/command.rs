@@ -13,7 +13,10 @@ pub(super) async fn look(words: &Words, scope: &Scope) -> Result<Seen, Trouble> 
             .to_vec(),
     };
     let Some((program, rest)) = arguments.split_first() else {
-        return Err(Trouble::cannot_tell("no program is named", "see `command:`"));
+        return Err(Trouble::cannot_tell(
+            "no program is named",
+            "see `command:`",
+        ));
     };
     let mut command = Command::new(program);
     command
@@ -56,12 +59,17 @@ pub(super) async fn look(words: &Words, scope: &Scope) -> Result<Seen, Trouble> 
         }));
     }
     let status = match code {
-        Some(127) if matches!(words.run, Run::Script { .. }) => "exit 127 (command not found)".to_owned(),
+        Some(127) if matches!(words.run, Run::Script { .. }) => {
+            "exit 127 (command not found)".to_owned()
+        }
         Some(code) => format!("exit {code}"),
         None => "killed by a signal".to_owned(),
     };
     let said = if err.trim().is_empty() { out } else { err };
     let last: Vec<&str> = said.lines().rev().take(5).collect();
     let last: Vec<&str> = last.into_iter().rev().collect();
-    Ok(Seen::judged(format!("{status}: {}", last.join("\n")).trim_end_matches([':', ' ']), false))
+    Ok(Seen::judged(
+        format!("{status}: {}", last.join("\n")).trim_end_matches([':', ' ']),
+        false,
+    ))
 }

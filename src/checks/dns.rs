@@ -45,7 +45,10 @@ async fn ask(server: &str, host: &str) -> Result<Vec<IpAddr>, Trouble> {
         .parse()
         .or_else(|_| server.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)))
         .map_err(|_| {
-            Trouble::cannot_tell(format!("`resolver: {server}` is not an address"), "write `8.8.8.8:53`")
+            Trouble::cannot_tell(
+                format!("`resolver: {server}` is not an address"),
+                "write `8.8.8.8:53`",
+            )
         })?;
     let mut config = ResolverConfig::new();
     config.add_name_server(NameServerConfig::new(address, Protocol::Udp));
@@ -54,9 +57,9 @@ async fn ask(server: &str, host: &str) -> Result<Vec<IpAddr>, Trouble> {
     let answer = builder.build().lookup_ip(host).await;
     match answer {
         Ok(found) => Ok(found.iter().collect()),
-        Err(e) if e.is_no_records_found() || e.is_nx_domain() => {
-            Err(Trouble::Down(format!("{host} does not resolve at {server}")))
-        }
+        Err(e) if e.is_no_records_found() || e.is_nx_domain() => Err(Trouble::Down(format!(
+            "{host} does not resolve at {server}"
+        ))),
         Err(e) => Err(Trouble::cannot_tell(
             format!("{server} does not answer: {e}"),
             "is it a name server, and is there a route to it?",

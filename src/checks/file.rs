@@ -23,11 +23,16 @@ pub(super) fn look(words: &Words, scope: &Scope) -> Result<Seen, Trouble> {
                         text
                     }))
                 }
-                Err(e) => Ok(Seen::text(format!("{} bytes, which cannot be read: {e}", meta.len()))),
+                Err(e) => Ok(Seen::text(format!(
+                    "{} bytes, which cannot be read: {e}",
+                    meta.len()
+                ))),
             }
         }
         Ok(_) => Ok(Seen::text("it exists")),
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Seen::judged("it is not there", !words.exists)),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            Ok(Seen::judged("it is not there", !words.exists))
+        }
         Err(e) => Err(Trouble::cannot_tell(
             format!("{}: {e}", path.display()),
             "may you read this folder?",

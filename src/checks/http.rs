@@ -21,7 +21,10 @@ pub(super) async fn look(
 ) -> Result<Seen, Trouble> {
     let mut response = get(system, &words.get, timeout).await?;
     let status = response.status();
-    let wanted = words.status.as_deref().and_then(|s| s.trim().parse::<u16>().ok());
+    let wanted = words
+        .status
+        .as_deref()
+        .and_then(|s| s.trim().parse::<u16>().ok());
     let right = match wanted {
         Some(code) => status.as_u16() == code,
         None => status.is_success(),
@@ -40,7 +43,9 @@ pub(super) async fn look(
     while let Some(chunk) = response.chunk().await.map_err(|e| trouble(&e))? {
         body.extend_from_slice(&chunk);
         if body.len() > LONGEST {
-            return Err(Trouble::Down(format!("the answer is longer than {LONGEST} bytes")));
+            return Err(Trouble::Down(format!(
+                "the answer is longer than {LONGEST} bytes"
+            )));
         }
     }
     if words.json.is_empty() {
@@ -85,11 +90,16 @@ fn at<'v>(json: &'v Value, pointer: &str) -> Vec<&'v Value> {
                 match value {
                     Value::Array(items) if part == "*" => items.iter().collect(),
                     Value::Object(map) if part == "*" => map.values().collect(),
-                    Value::Array(items) => {
-                        key.parse::<usize>().ok().and_then(|i| items.get(i)).into_iter().collect()
-                    }
+                    Value::Array(items) => key
+                        .parse::<usize>()
+                        .ok()
+                        .and_then(|i| items.get(i))
+                        .into_iter()
+                        .collect(),
                     Value::Object(map) => map.get(&key).into_iter().collect(),
-                    Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+                    Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                        Vec::new()
+                    }
                 }
             })
             .collect();

@@ -26,7 +26,10 @@ pub(super) async fn look(
     let client = &connected.client;
     let ms = timeout.as_millis();
     let begin = format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {ms}");
-    client.batch_execute(&begin).await.map_err(|e| trouble(&e))?;
+    client
+        .batch_execute(&begin)
+        .await
+        .map_err(|e| trouble(&e))?;
     let query = query.trim().trim_end_matches(';');
     // Extended protocol: one statement only, and parameters never become SQL.
     let declare = format!("DECLARE blackstart NO SCROLL CURSOR FOR {query}");

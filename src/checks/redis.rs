@@ -35,9 +35,9 @@ pub(super) async fn look(
     let name = words.command[0].to_ascii_uppercase();
     let sub = words.command.get(1).map(|s| s.to_ascii_uppercase());
     let is_look = LOOKS.contains(&name.as_str())
-        || PARTLY.iter().any(|(c, subs)| {
-            *c == name && sub.as_deref().is_some_and(|s| subs.contains(&s))
-        });
+        || PARTLY
+            .iter()
+            .any(|(c, subs)| *c == name && sub.as_deref().is_some_and(|s| subs.contains(&s)));
     if !is_look {
         let asked = ["COMMAND", "INFO", name.as_str()].map(str::to_owned);
         let flags = command(&mut connection, &asked).await?;

@@ -6,7 +6,11 @@ pub(super) fn home(_settings: &Settings) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-pub(super) fn open(_settings: &Settings, _runbook: Option<&str>, _set: &[String]) -> Result<Exit, Failure> {
+pub(super) fn open(
+    _settings: &Settings,
+    _runbook: Option<&str>,
+    _set: &[String],
+) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 

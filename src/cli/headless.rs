@@ -70,7 +70,11 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
     let runbook = found.runbook()?;
     let store = settings.store()?;
     if args.trust {
-        let path = found.file.as_deref().map(|p| p.display().to_string()).unwrap_or_default();
+        let path = found
+            .file
+            .as_deref()
+            .map(|p| p.display().to_string())
+            .unwrap_or_default();
         store
             .trust(&found.sha256, &path, &crate::who())
             .map_err(|e| Failure::new(Exit::Failed, format!("trust cannot be kept: {e}"), ""))?;
@@ -81,7 +85,11 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
     let planned = plan::lay_out(&runbook, &go, &[]).map_err(|e| plan_failure(&e))?;
     let severity = args.severity.as_deref();
     if let Some(id) = severity.filter(|id| runbook.severity(id).is_none()) {
-        let ids: Vec<&str> = runbook.severities.iter().map(|s| s.id.text.as_str()).collect();
+        let ids: Vec<&str> = runbook
+            .severities
+            .iter()
+            .map(|s| s.id.text.as_str())
+            .collect();
         return Err(Failure::usage(
             format!("no severity is called `{}`", Clean::line(id)),
             format!("--severity {}", ids.join(" or --severity ")),
@@ -93,26 +101,36 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
         .map_err(|why| Failure::usage(why, "see `variables:` of the runbook"))?;
     let steps: Vec<&str> = planned.iter().map(|s| s.step.as_str()).collect();
     for (option, names) in [
-        ("--approve", said.approve.iter().map(|(s, _)| s).collect::<Vec<_>>()),
+        (
+            "--approve",
+            said.approve.iter().map(|(s, _)| s).collect::<Vec<_>>(),
+        ),
         ("--confirm", said.confirm.iter().collect()),
     ] {
         for name in names {
-            find_step(steps.iter().copied(), name)
-                .map_err(|e| Failure::usage(format!("{option} {name}: {e}"), "name a step of the plan"))?;
+            find_step(steps.iter().copied(), name).map_err(|e| {
+                Failure::usage(format!("{option} {name}: {e}"), "name a step of the plan")
+            })?;
         }
     }
     for (system, _) in &said.accept {
         if !runbook.systems.contains_key(system) {
             let names = runbook.systems.keys().map(String::as_str);
             let help = crate::domain::finding::did_you_mean(system, names);
-            return Err(Failure::usage(format!("--accept-identity: no system is called `{system}`"), help));
+            return Err(Failure::usage(
+                format!("--accept-identity: no system is called `{system}`"),
+                help,
+            ));
         }
     }
     let missing = missing(&runbook, &steps, &values, &said);
     if !missing.is_empty() {
         return Err(Failure::new(
             Exit::PersonNeeded,
-            format!("nothing was started: a person is needed for\n  {}", missing.join("\n  ")),
+            format!(
+                "nothing was started: a person is needed for\n  {}",
+                missing.join("\n  ")
+            ),
             "give all of them and run it again",
         ));
     }
@@ -132,10 +150,12 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
             accepted: said.accept.clone(),
             lines: Some(lines.clone()),
         };
-        let handle = opening.open(&store, given).map_err(|e| super::open_error(&e))?;
+        let handle = opening
+            .open(&store, given)
+            .map_err(|e| super::open_error(&e))?;
         let mut drive = Drive::new(handle, said, lines, written);
         drive.begin(severity, since, go).await?;
-        let driven = drive.to_the_end(true).await;
+        let driven = drive.go_on(true).await;
         drive.flush().await;
         driven
     })
@@ -199,7 +219,9 @@ fn missing(runbook: &Runbook, steps: &[&str], values: &[Value], said: &Said) -> 
             // What only a captured value can tell is compared when its step comes.
             let fits = |given: &str| given.trim() == wanted.trim() || wanted.contains("${");
             if !said.approval(name).is_some_and(fits) {
-                out.push(format!("`{name}` destroys something: --approve {name}={wanted}"));
+                out.push(format!(
+                    "`{name}` destroys something: --approve {name}={wanted}"
+                ));
             }
         }
         if matches!(step.action, Action::Manual(_)) && !said.confirms(name) {
@@ -208,7 +230,10 @@ fn missing(runbook: &Runbook, steps: &[&str], values: &[Value], said: &Said) -> 
         for system in &step.replaces {
             let address = new_address(runbook, step, &system.text, values);
             let named = said.accept.iter().filter(|(s, _)| *s == system.text);
-            if !named.into_iter().any(|(_, accepted)| may_be(accepted, address.as_deref())) {
+            if !named
+                .into_iter()
+                .any(|(_, accepted)| may_be(accepted, address.as_deref()))
+            {
                 let shown = address.unwrap_or_else(|| "HOST:PORT".to_owned());
                 out.push(format!(
                     "`{name}` moves `{system}`: --accept-identity {system}={shown}"
@@ -219,7 +244,11 @@ fn missing(runbook: &Runbook, steps: &[&str], values: &[Value], said: &Said) -> 
     for check in &runbook.recovered.when {
         let mut needed: BTreeSet<String> = BTreeSet::new();
         for (text, _) in check.templates() {
-            needed.extend(crate::domain::template::names(text).into_iter().map(str::to_owned));
+            needed.extend(
+                crate::domain::template::names(text)
+                    .into_iter()
+                    .map(str::to_owned),
+            );
         }
         if let Some(system) = check.system() {
             needed.extend(plan::system_needs(runbook, &system.text));
@@ -235,7 +264,10 @@ fn missing(runbook: &Runbook, steps: &[&str], values: &[Value], said: &Said) -> 
 
 fn how_to_give(runbook: &Runbook, name: &str) -> String {
     let variable = runbook.variable(name);
-    let what = variable.ask.clone().unwrap_or_else(|| variable.type_name().to_owned());
+    let what = variable
+        .ask
+        .clone()
+        .unwrap_or_else(|| variable.type_name().to_owned());
     let example = variable.example.as_deref().unwrap_or("VALUE");
     match (&variable.env, variable.is_secret()) {
         (Some(env), true) => format!("the secret `{name}` ({what}): set {env} in the environment"),
@@ -255,9 +287,7 @@ fn how_to_give(runbook: &Runbook, name: &str) -> String {
 /// Can what was accepted be the target at this address?
 fn may_be(accepted: &str, address: Option<&str>) -> bool {
     match address {
-        Some(address) if accepted.contains(':') => {
-            accepted.split('/').next() == Some(address)
-        }
+        Some(address) if accepted.contains(':') => accepted.split('/').next() == Some(address),
         // An identifier alone, or an address that nobody knows yet.
         Some(_) | None => true,
     }
@@ -287,7 +317,11 @@ fn new_address(
         crate::domain::runbook::SystemKind::Redis => "6379",
         _ => "5432",
     };
-    Some(format!("{}:{}", field("host", "localhost")?, field("port", port)?))
+    Some(format!(
+        "{}:{}",
+        field("host", "localhost")?,
+        field("port", port)?
+    ))
 }
 
 pub(super) fn resume(settings: &Settings, args: &ResumeArgs) -> Result<Exit, Failure> {
@@ -300,7 +334,12 @@ pub(super) fn resume(settings: &Settings, args: &ResumeArgs) -> Result<Exit, Fai
         .map_err(|e| store_error(&e))?;
     let set = pairs("--set", &args.given.set)?;
     let skips = pairs("--skip", &args.skip)?;
-    let steps: Vec<&str> = loaded.incident.steps.iter().map(|s| s.plan.step.as_str()).collect();
+    let steps: Vec<&str> = loaded
+        .incident
+        .steps
+        .iter()
+        .map(|s| s.plan.step.as_str())
+        .collect();
     for name in args.retry.iter().chain(skips.iter().map(|(s, _)| s)) {
         find_step(steps.iter().copied(), name)
             .map_err(|e| Failure::usage(e.to_string(), format!("blackstart show {}", dir.id)))?;
@@ -341,7 +380,11 @@ pub(super) fn which(store: &Store, name: Option<&str>) -> Result<IncidentDir, Fa
         [one] => store.find(one).map_err(|e| store_error(&e)),
         [] => Err(Failure::usage("no incident is open", "blackstart list")),
         several => Err(Failure::usage(
-            format!("{} incidents are open: {}", several.len(), several.join(", ")),
+            format!(
+                "{} incidents are open: {}",
+                several.len(),
+                several.join(", ")
+            ),
             format!("say which: blackstart resume {}", several[0]),
         )),
     }
@@ -411,7 +454,10 @@ impl Drive {
                 let entry: Option<crate::domain::event::Entry> = serde_json::from_str(&line).ok();
                 if let Some(entry) = entry {
                     let at = entry.at.format("%H:%M:%SZ");
-                    say(&format!("{at} {}", Clean::line(&timeline::describe(&entry.event))));
+                    say(&format!(
+                        "{at} {}",
+                        Clean::line(&timeline::describe(&entry.event))
+                    ));
                 }
             }
         });
@@ -424,7 +470,11 @@ impl Drive {
     }
 
     /// What `resume --headless` asks for: wait, skip, retry, and only then go on.
-    async fn again(&mut self, args: &ResumeArgs, skips: &[(String, String)]) -> Result<Exit, Failure> {
+    async fn again(
+        &mut self,
+        args: &ResumeArgs,
+        skips: &[(String, String)],
+    ) -> Result<Exit, Failure> {
         self.wait_for_all(None).await?;
         for (step, reason) in skips {
             let wish = Command::Skip {
@@ -441,7 +491,7 @@ impl Drive {
             }
         }
         if args.go_on {
-            return self.to_the_end(false).await;
+            return self.go_on(false).await;
         }
         self.as_it_stands().await
     }
@@ -459,7 +509,10 @@ impl Drive {
             });
         }
         let (began_at, source) = since.unwrap_or_else(|| {
-            (self.handle.incident().opened_at, "when it was opened: --since was not given".to_owned())
+            (
+                self.handle.incident().opened_at,
+                "when it was opened: --since was not given".to_owned(),
+            )
         });
         wishes.push(Command::SetBegan { began_at, source });
         wishes.push(Command::Plan { go });
@@ -474,7 +527,7 @@ impl Drive {
 
     /// Starts every step whose turn has come, one after the other, until the end or until a person is
     /// needed.
-    async fn to_the_end(&mut self, fresh: bool) -> Result<Exit, Failure> {
+    async fn go_on(&mut self, fresh: bool) -> Result<Exit, Failure> {
         loop {
             self.wait_for_all(None).await?;
             let incident = self.handle.incident();
@@ -659,7 +712,11 @@ impl Drive {
         if let Some(exit) = self.halted(&incident).await {
             return self.finish(exit).await;
         }
-        let left = incident.steps.iter().filter(|s| !s.state().is_done()).count();
+        let left = incident
+            .steps
+            .iter()
+            .filter(|s| !s.state().is_done())
+            .count();
         if left > 0 {
             self.tell(&format!(
                 "{left} steps are left: blackstart resume {} --headless --continue",
@@ -702,7 +759,10 @@ impl Drive {
         let causes = step.attempts.last().and_then(|a| a.causes.as_ref());
         match causes.map(|c| c.first()) {
             Some(Some(best)) => {
-                self.tell(&format!("  likely cause: {}\n  fix: {}", best.cause, best.fix));
+                self.tell(&format!(
+                    "  likely cause: {}\n  fix: {}",
+                    best.cause, best.fix
+                ));
             }
             Some(None) => self.tell("  no row of the failure table matches: one should be written"),
             None => {}
@@ -748,7 +808,11 @@ fn verdict(incident: &Incident) -> Exit {
 struct Interrupts(Vec<tokio::signal::unix::Signal>);
 
 fn interrupts() -> Interrupts {
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
     Interrupts(kinds.into_iter().filter_map(|k| signal(k).ok()).collect())
 }
 

@@ -1,6 +1,9 @@
 //! Incidents from outside: list, show, note, close, export, verify.
 
-use super::{Exit, Failure, headless::environment, load::store_error, runtime, say, say_json, settings::Settings};
+use super::{
+    Exit, Failure, headless::environment, load::store_error, runtime, say, say_json,
+    settings::Settings,
+};
 use crate::{
     clock,
     domain::{
@@ -96,7 +99,10 @@ pub(super) fn picture(incident: &Incident) -> String {
         IncidentState::Recovered => "recovered",
         IncidentState::Closed => "closed",
     };
-    line(format!("{}  {state}  {}", incident.id, incident.runbook.title));
+    line(format!(
+        "{}  {state}  {}",
+        incident.id, incident.runbook.title
+    ));
     let objectives = incident.objectives();
     let shown = |s: Option<u64>| s.map_or("–".to_owned(), units::short);
     let pace = crate::domain::budget::pace(incident, clock::now());
@@ -108,7 +114,9 @@ pub(super) fn picture(incident: &Incident) -> String {
         shown(incident.rpo_measured_s()),
     ));
     for step in &incident.steps {
-        let took = step.elapsed_s(clock::now()).map_or("–".to_owned(), units::clock);
+        let took = step
+            .elapsed_s(clock::now())
+            .map_or("–".to_owned(), units::clock);
         let budget = shown(step.plan.budget_s);
         let mut text = format!(
             "{:>3}  {:<10} {took:>8}/{budget:<6} {}",
@@ -123,7 +131,10 @@ pub(super) fn picture(incident: &Incident) -> String {
         if matches!(step.state(), StepState::Failed) {
             let causes = step.attempts.last().and_then(|a| a.causes.as_ref());
             for cause in causes.into_iter().flatten().take(3) {
-                line(format!("       likely cause: {}", Clean::line(cause.cause.as_str())));
+                line(format!(
+                    "       likely cause: {}",
+                    Clean::line(cause.cause.as_str())
+                ));
                 line(format!("       fix: {}", Clean::line(cause.fix.as_str())));
             }
             if causes.is_some_and(Vec::is_empty) {
@@ -190,7 +201,10 @@ pub(super) fn note(
     as_json: bool,
 ) -> Result<Exit, Failure> {
     if text.trim().is_empty() {
-        return Err(Failure::usage("the note is empty", "blackstart note INCIDENT what happened"));
+        return Err(Failure::usage(
+            "the note is empty",
+            "blackstart note INCIDENT what happened",
+        ));
     }
     let wish = Command::Note {
         text: text.to_owned(),
@@ -219,7 +233,10 @@ pub(super) fn close(
     if as_json {
         say_json(&summary(&loaded.incident, &dir.path, &loaded.head));
     } else {
-        say(&format!("{} is closed; journal head {}", dir.id, loaded.head));
+        say(&format!(
+            "{} is closed; journal head {}",
+            dir.id, loaded.head
+        ));
     }
     Ok(Exit::Done)
 }
@@ -256,9 +273,15 @@ pub(super) fn verify(settings: &Settings, id: &str, as_json: bool) -> Result<Exi
                     "torn_bytes": torn, "damage": null,
                 }));
             } else {
-                say(&format!("whole: {} entries, head {}", contents.entries.len(), contents.head));
+                say(&format!(
+                    "whole: {} entries, head {}",
+                    contents.entries.len(),
+                    contents.head
+                ));
                 if torn > 0 {
-                    say(&format!("a torn last line of {torn} bytes was never acknowledged"));
+                    say(&format!(
+                        "a torn last line of {torn} bytes was never acknowledged"
+                    ));
                 }
             }
             Ok(Exit::Done)
@@ -270,7 +293,10 @@ pub(super) fn verify(settings: &Settings, id: &str, as_json: bool) -> Result<Exi
                     "damage": {"line": line, "what": what},
                 }));
             } else {
-                say(&format!("DAMAGED at line {line}: {what}; the {} entries before it are whole", line - 1));
+                say(&format!(
+                    "DAMAGED at line {line}: {what}; the {} entries before it are whole",
+                    line - 1
+                ));
             }
             Ok(Exit::Failed)
         }

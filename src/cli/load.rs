@@ -79,7 +79,10 @@ impl Found {
     /// The runbook, when nothing is wrong with it.
     pub(super) fn runbook(&self) -> Result<Runbook, Failure> {
         let (runbook, findings) = self.findings();
-        let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
+        let errors = findings
+            .iter()
+            .filter(|f| f.severity == Severity::Error)
+            .count();
         match runbook {
             Some(runbook) if errors == 0 => Ok(runbook),
             _ => {
@@ -104,7 +107,10 @@ impl Found {
         }
         Err(Failure::new(
             Exit::PersonNeeded,
-            format!("{} is not trusted: nothing in it was run or probed", self.shown),
+            format!(
+                "{} is not trusted: nothing in it was run or probed",
+                self.shown
+            ),
             format!("read it, then: blackstart trust {}", self.shown),
         ))
     }
@@ -132,7 +138,11 @@ fn shell_syntax(runbook: &Runbook) -> Vec<Finding> {
     let steps = runbook.steps().map(|(_, s)| s).chain(&runbook.prepare);
     for step in steps {
         for script in step.scripts() {
-            if script.shell.as_ref().is_none_or(|s| s.first().is_some_and(|p| p == "bash")) {
+            if script
+                .shell
+                .as_ref()
+                .is_none_or(|s| s.first().is_some_and(|p| p == "bash"))
+            {
                 out.extend(bash_n(script));
             }
         }
@@ -177,8 +187,12 @@ fn bash_n_text(text: &str, at: Pos) -> Option<Finding> {
     let what = first.rsplit_once(": ").map_or(first, |(_, what)| what);
     let place = Pos::new(at.line + line - 1, at.column);
     Some(
-        Finding::error("shell-syntax", place, format!("bash cannot read this script: {what}"))
-            .help("look at quotes, `do`/`done` and `then`/`fi`"),
+        Finding::error(
+            "shell-syntax",
+            place,
+            format!("bash cannot read this script: {what}"),
+        )
+        .help("look at quotes, `do`/`done` and `then`/`fi`"),
     )
 }
 
@@ -221,14 +235,21 @@ pub(super) fn trust(settings: &Settings, file: &str, as_json: bool) -> Result<Ex
     let found = Found::read(file)?;
     let runbook = found.runbook()?;
     let store = settings.store()?;
-    let path = found.file.as_deref().map(|p| p.display().to_string()).unwrap_or_default();
+    let path = found
+        .file
+        .as_deref()
+        .map(|p| p.display().to_string())
+        .unwrap_or_default();
     store
         .trust(&found.sha256, &path, &crate::who())
         .map_err(|e| Failure::new(Exit::Failed, format!("this cannot be kept: {e}"), ""))?;
     if as_json {
         super::say_json(&json!({"file": found.shown, "id": runbook.id, "sha256": found.sha256}));
     } else {
-        say(&format!("{} is trusted as it is now (sha256 {})", found.shown, found.sha256));
+        say(&format!(
+            "{} is trusted as it is now (sha256 {})",
+            found.shown, found.sha256
+        ));
     }
     debug_assert!(found.file.is_none() || found.folder().is_some());
     Ok(Exit::Done)
@@ -243,7 +264,9 @@ pub(crate) fn open_error(error: &OpenError) -> Failure {
             error.to_string(),
             "is the disk full, or mounted read-only? another place: --state-dir DIR",
         ),
-        OpenError::Random | OpenError::Program(_) => Failure::new(Exit::Failed, error.to_string(), ""),
+        OpenError::Random | OpenError::Program(_) => {
+            Failure::new(Exit::Failed, error.to_string(), "")
+        }
     }
 }
 
@@ -261,7 +284,9 @@ pub(super) fn store_error(error: &StoreError) -> Failure {
         StoreError::Journal { id, .. } => Failure::new(
             Exit::Failed,
             what,
-            format!("blackstart verify {id}; the entries before it can be read with `jq . journal.jsonl`"),
+            format!(
+                "blackstart verify {id}; the entries before it can be read with `jq . journal.jsonl`"
+            ),
         ),
         StoreError::Runbook(_) | StoreError::Folder { .. } => Failure::new(Exit::Failed, what, ""),
     }

@@ -7,11 +7,7 @@ mod load;
 mod settings;
 
 use clap::{Args, Parser, Subcommand};
-use std::{
-    io::Write,
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 /// Exit codes are stable; see the README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,7 +214,11 @@ pub fn main() -> ExitCode {
         Err(e) => {
             let _ = e.print();
             let failed = e.use_stderr();
-            return if failed { Exit::Usage.into() } else { ExitCode::SUCCESS };
+            return if failed {
+                Exit::Usage.into()
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     match dispatch(cli) {
@@ -235,7 +235,10 @@ fn complain(failure: &Failure) {
     let what = crate::domain::text::Clean::new(&failure.what);
     let mut text = format!("blackstart: {what}\n");
     if !failure.next.is_empty() {
-        text.push_str(&format!("  → {}\n", crate::domain::text::Clean::new(&failure.next)));
+        text.push_str(&format!(
+            "  → {}\n",
+            crate::domain::text::Clean::new(&failure.next)
+        ));
     }
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
@@ -243,7 +246,9 @@ fn complain(failure: &Failure) {
 /// Prints a line to stdout; a closed pipe is no error.
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n"));
+    let _ = out
+        .write_all(text.as_bytes())
+        .and_then(|()| out.write_all(b"\n"));
     let _ = out.flush();
 }
 

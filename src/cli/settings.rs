@@ -35,11 +35,22 @@ impl Settings {
         };
         let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
             let shown = file.clone().unwrap_or_default().display().to_string();
-            Failure::usage(format!("the config file {shown}:\n{e}"), "mend it, or give another with --config")
+            Failure::usage(
+                format!("the config file {shown}:\n{e}"),
+                "mend it, or give another with --config",
+            )
         })?;
         let state_dir = state_dir
-            .or_else(|| table.get("state_dir").and_then(|v| v.as_str()).map(PathBuf::from))
-            .or_else(|| dirs.as_ref().and_then(|d| d.state_dir().map(Path::to_owned)));
+            .or_else(|| {
+                table
+                    .get("state_dir")
+                    .and_then(|v| v.as_str())
+                    .map(PathBuf::from)
+            })
+            .or_else(|| {
+                dirs.as_ref()
+                    .and_then(|d| d.state_dir().map(Path::to_owned))
+            });
         let keys = table
             .get("keys")
             .and_then(|v| v.as_table())
@@ -55,7 +66,10 @@ impl Settings {
             state_dir,
             config_dir,
             mono: no_color || theme == Some("mono"),
-            ascii: table.get("ascii").and_then(|v| v.as_bool()).unwrap_or(false),
+            ascii: table
+                .get("ascii")
+                .and_then(|v| v.as_bool())
+                .unwrap_or(false),
             keys,
         })
     }
@@ -68,7 +82,11 @@ impl Settings {
             ));
         };
         Store::open(dir).map_err(|e| {
-            Failure::new(Exit::Failed, e.to_string(), "say where else: --state-dir DIR")
+            Failure::new(
+                Exit::Failed,
+                e.to_string(),
+                "say where else: --state-dir DIR",
+            )
         })
     }
 }

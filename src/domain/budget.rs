@@ -100,7 +100,11 @@ pub fn phases(incident: &Incident, now: DateTime<Utc>) -> Vec<PhaseUse> {
                     id,
                     title,
                     budget_s,
-                    used_s: if first { seconds(end - incident.began()) } else { 0.0 },
+                    used_s: if first {
+                        seconds(end - incident.began())
+                    } else {
+                        0.0
+                    },
                     started: first,
                     done: first && incident.planned_at.is_some(),
                     running: first && incident.planned_at.is_none(),

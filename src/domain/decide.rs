@@ -193,7 +193,11 @@ pub enum Refusal {
 }
 
 /// A wish becomes events, or is refused.
-pub fn decide(incident: &Incident, runbook: &Runbook, wish: Command) -> Result<Vec<Event>, Refusal> {
+pub fn decide(
+    incident: &Incident,
+    runbook: &Runbook,
+    wish: Command,
+) -> Result<Vec<Event>, Refusal> {
     if incident.state() == IncidentState::Closed
         && !matches!(wish, Command::Note { .. } | Command::TakeControl { .. })
     {
@@ -202,7 +206,11 @@ pub fn decide(incident: &Incident, runbook: &Runbook, wish: Command) -> Result<V
     match wish {
         Command::DeclareSeverity { severity } => {
             let row = runbook.severity(&severity).ok_or_else(|| {
-                let ids: Vec<&str> = runbook.severities.iter().map(|s| s.id.text.as_str()).collect();
+                let ids: Vec<&str> = runbook
+                    .severities
+                    .iter()
+                    .map(|s| s.id.text.as_str())
+                    .collect();
                 Refusal::UnknownSeverity(Clean::line(&severity).into_string(), ids.join(", "))
             })?;
             Ok(vec![Event::SeverityDeclared {
@@ -348,7 +356,10 @@ pub fn may_start<'i>(
     if matches!(step.action, Action::Kubernetes(_)) {
         return Err(Refusal::NoHands(name));
     }
-    let reasoned = start.reason.as_deref().is_some_and(|r| !r.trim().is_empty());
+    let reasoned = start
+        .reason
+        .as_deref()
+        .is_some_and(|r| !r.trim().is_empty());
     match planned.state() {
         StepState::Succeeded if !reasoned && !planned.fetch_again => {
             return Err(Refusal::Again(name));
@@ -401,15 +412,20 @@ pub fn start(
         .step(&name)
         .ok_or_else(|| (Refusal::UnknownStep(name.clone()), Vec::new()))?;
     let mut events = Vec::new();
-    if let Some(unless) = &sight.unless {
-        if unless.passed && !start.anyway && !start.undo {
-            events.push(Event::StepSkipped {
-                step: name,
-                reason: Clean::line(&format!("already done: {} saw {}", unless.what, unless.seen)),
-                checks: vec![unless.clone()],
-            });
-            return Ok(events);
-        }
+    if let Some(unless) = &sight.unless
+        && unless.passed
+        && !start.anyway
+        && !start.undo
+    {
+        events.push(Event::StepSkipped {
+            step: name,
+            reason: Clean::line(&format!(
+                "already done: {} saw {}",
+                unless.what, unless.seen
+            )),
+            checks: vec![unless.clone()],
+        });
+        return Ok(events);
     }
     if step.danger != Danger::None || start.undo {
         events = right_target(incident, runbook, planned, step, sight)?;
@@ -513,7 +529,12 @@ fn right_target(
 }
 
 /// What was seen becomes facts. What is already known, or makes no sense, becomes nothing.
-pub fn take(incident: &Incident, runbook: &Runbook, report: Report, now: DateTime<Utc>) -> Vec<Event> {
+pub fn take(
+    incident: &Incident,
+    runbook: &Runbook,
+    report: Report,
+    now: DateTime<Utc>,
+) -> Vec<Event> {
     match report {
         Report::Ended {
             step,
@@ -642,10 +663,12 @@ fn ended(
 
 fn planned<'i>(incident: &'i Incident, name: &str) -> Result<&'i PlannedStep, Refusal> {
     let names = incident.steps.iter().map(|s| s.plan.step.as_str());
-    let full = find_step(names, name).map_err(|e| Refusal::UnknownStep(match e {
-        super::runbook::NameError::Unknown(name) => name,
-        several @ super::runbook::NameError::Several(..) => several.to_string(),
-    }))?;
+    let full = find_step(names, name).map_err(|e| {
+        Refusal::UnknownStep(match e {
+            super::runbook::NameError::Unknown(name) => name,
+            several @ super::runbook::NameError::Several(..) => several.to_string(),
+        })
+    })?;
     incident
         .step(full)
         .ok_or_else(|| Refusal::UnknownStep(full.to_owned()))

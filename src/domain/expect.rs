@@ -210,8 +210,7 @@ pub fn cannot_fail(expect: &str, counts: bool) -> Option<&'static str> {
 fn first_line(text: &str) -> String {
     text.lines()
         .map(str::trim)
-        .filter(|l| !l.is_empty() && !l.starts_with('^'))
-        .next_back()
+        .rfind(|l| !l.is_empty() && !l.starts_with('^'))
         .unwrap_or("")
         .trim_start_matches("error: ")
         .to_owned()
@@ -236,7 +235,11 @@ mod tests {
             ("within 5% of 412", "400", "300"),
             ("/ok|fine/", "all fine", "bad"),
             ("t", " t\n", "tt"),
-            ("> 2026-03-10T14:30:00Z", "2026-03-10 14:30:01+00", "2026-03-10 14:29:59.5+00"),
+            (
+                "> 2026-03-10T14:30:00Z",
+                "2026-03-10 14:30:01+00",
+                "2026-03-10 14:29:59.5+00",
+            ),
             ("< 10m", "90s", "11m"),
             ("> 9007199254740993", "9007199254740994", "9007199254740993"),
         ] {
@@ -254,7 +257,17 @@ mod tests {
 
     #[test]
     fn slips_are_errors() {
-        for slip in ["=> 0", "=< 3", "<> 4", ">", "= 3", "between 3", "within 5 of 3", "/(/", "> = 3"] {
+        for slip in [
+            "=> 0",
+            "=< 3",
+            "<> 4",
+            ">",
+            "= 3",
+            "between 3",
+            "within 5 of 3",
+            "/(/",
+            "> = 3",
+        ] {
             assert!(Expect::parse(slip).is_err(), "{slip}");
         }
     }

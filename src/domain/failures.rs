@@ -137,7 +137,10 @@ mod tests {
             cause: id.to_owned(),
             fix: String::new(),
             matches: Match {
-                output: output.iter().map(|o| Regex::new(o).expect("valid")).collect(),
+                output: output
+                    .iter()
+                    .map(|o| Regex::new(o).expect("valid"))
+                    .collect(),
                 exit: exit.to_vec(),
                 step: step.iter().map(|s| Name::new(*s)).collect(),
             },
@@ -147,7 +150,12 @@ mod tests {
         }
     }
 
-    fn causes(rows: &[FailureRow], log: &[&str], step: &str, exit: i32) -> Vec<(String, Option<u64>)> {
+    fn causes(
+        rows: &[FailureRow],
+        log: &[&str],
+        step: &str,
+        exit: i32,
+    ) -> Vec<(String, Option<u64>)> {
         let mut look_up = LookUp::new(rows);
         for line in log {
             look_up.line(&Clean::line(line));
@@ -177,8 +185,14 @@ mod tests {
 
     #[test]
     fn a_row_with_signatures_is_not_suggested_by_its_step_alone() {
-        let rows = [row("sig", &["xyz"], &[], &["restore"]), row("step", &[], &[], &["restore"])];
-        assert_eq!(causes(&rows, &["fine"], "postgres/restore", 1), [("step".to_owned(), None)]);
+        let rows = [
+            row("sig", &["xyz"], &[], &["restore"]),
+            row("step", &[], &[], &["restore"]),
+        ];
+        assert_eq!(
+            causes(&rows, &["fine"], "postgres/restore", 1),
+            [("step".to_owned(), None)]
+        );
         assert!(causes(&rows, &["fine"], "postgres/verify", 1).is_empty());
     }
 }

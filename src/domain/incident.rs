@@ -121,10 +121,10 @@ impl PlannedStep {
     /// In words, where the state alone does not tell.
     pub fn reason(&self) -> Option<String> {
         let last = self.attempts.last();
-        if let Some((reason, _)) = &self.skipped {
-            if last.is_none_or(|a| a.ending.is_some()) {
-                return Some(reason.to_string());
-            }
+        if let Some((reason, _)) = &self.skipped
+            && last.is_none_or(|a| a.ending.is_some())
+        {
+            return Some(reason.to_string());
         }
         let last = last?;
         if last.unsupervised && last.ending.is_none() {
@@ -519,7 +519,11 @@ impl Incident {
 
     /// The severity's objectives, else the runbook's.
     pub fn objectives(&self) -> Targets {
-        let chosen = self.severity.as_ref().map(|(_, _, t)| *t).unwrap_or_default();
+        let chosen = self
+            .severity
+            .as_ref()
+            .map(|(_, _, t)| *t)
+            .unwrap_or_default();
         Targets {
             rto_s: chosen.rto_s.or(self.base_objectives.rto_s),
             rpo_s: chosen.rpo_s.or(self.base_objectives.rpo_s),

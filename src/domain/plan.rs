@@ -79,7 +79,11 @@ pub fn lay_out(
         let procedure = procedure(runbook, &chosen.procedure)?;
         let path = path(procedure, chosen.path.as_deref())?;
         let block = layout.block(procedure, path.id.as_deref(), &path.steps, &previous)?;
-        let then_after = if block.is_empty() { previous.clone() } else { block };
+        let then_after = if block.is_empty() {
+            previous.clone()
+        } else {
+            block
+        };
         let then = layout.block(procedure, None, &procedure.then, &then_after)?;
         previous = if then.is_empty() { then_after } else { then };
     }
@@ -90,7 +94,11 @@ pub fn lay_out(
 
 fn procedure<'r>(runbook: &'r Runbook, id: &str) -> Result<&'r Procedure, PlanError> {
     runbook.procedure(id).ok_or_else(|| {
-        let ids: Vec<&str> = runbook.procedures.iter().map(|p| p.id.text.as_str()).collect();
+        let ids: Vec<&str> = runbook
+            .procedures
+            .iter()
+            .map(|p| p.id.text.as_str())
+            .collect();
         PlanError::UnknownProcedure(Clean::line(id).into_string(), ids.join(", "))
     })
 }
@@ -235,7 +243,11 @@ impl Layout<'_> {
         if self.steps.iter().any(|s| s.step == full) {
             return;
         }
-        let kept = self.before.iter().find(|s| s.step == full).map(|s| s.number);
+        let kept = self
+            .before
+            .iter()
+            .find(|s| s.step == full)
+            .map(|s| s.number);
         let number = kept.unwrap_or_else(|| {
             self.next += 1;
             self.next - 1
@@ -264,10 +276,10 @@ pub fn needs(runbook: &Runbook, step: &Step) -> BTreeSet<String> {
         names.extend(template::names(text).into_iter().map(str::to_owned));
     }
     for check in step.checks() {
-        if let super::runbook::kinds::CheckKind::Command(words) = &check.what {
-            if let super::runbook::kinds::command::Run::Script { text, .. } = &words.run {
-                names.extend(mentioned(runbook, text));
-            }
+        if let super::runbook::kinds::CheckKind::Command(words) = &check.what
+            && let super::runbook::kinds::command::Run::Script { text, .. } = &words.run
+        {
+            names.extend(mentioned(runbook, text));
         }
     }
     for script in step.scripts() {
@@ -285,7 +297,9 @@ pub fn needs(runbook: &Runbook, step: &Step) -> BTreeSet<String> {
 
 /// The variables that a script mentions, declared or captured.
 pub fn mentioned(runbook: &Runbook, script: &str) -> BTreeSet<String> {
-    let captured = runbook.steps().flat_map(|(_, s)| s.capture.iter().map(|(n, _)| &n.text));
+    let captured = runbook
+        .steps()
+        .flat_map(|(_, s)| s.capture.iter().map(|(n, _)| &n.text));
     runbook
         .variables
         .keys()
@@ -325,7 +339,10 @@ pub fn targets(runbook: &Runbook, procedure: &str, step: &Step) -> Vec<String> {
                 .flat_map(|(_, v)| template::names(v))
                 .any(|name| {
                     scripts::mentions(&script.text, name)
-                        || script.env.iter().any(|(_, v)| template::names(v).contains(&name))
+                        || script
+                            .env
+                            .iter()
+                            .any(|(_, v)| template::names(v).contains(&name))
                 });
             if given {
                 all.push(system.name.text.clone());
@@ -336,7 +353,9 @@ pub fn targets(runbook: &Runbook, procedure: &str, step: &Step) -> Vec<String> {
     all.retain(|name| {
         let reachable = runbook.systems.get(name).is_some_and(|s| match s.kind {
             SystemKind::Postgres | SystemKind::Redis => true,
-            SystemKind::Http | SystemKind::Kubernetes | SystemKind::Azure | SystemKind::Aws => false,
+            SystemKind::Http | SystemKind::Kubernetes | SystemKind::Azure | SystemKind::Aws => {
+                false
+            }
         });
         reachable && seen.insert(name.clone())
     });

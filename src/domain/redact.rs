@@ -101,9 +101,30 @@ impl Redactor {
     fn mask_values(&self, value: &mut serde_json::Value) {
         use serde_json::Value as Json;
         const NAMES: [&str; 24] = [
-            "type", "id", "step", "procedure", "path", "phase", "system", "store", "name", "kind",
-            "danger", "after", "go", "severity", "mode", "world", "outcome", "verdict", "by", "at",
-            "dir", "row", "sha256", "fingerprint",
+            "type",
+            "id",
+            "step",
+            "procedure",
+            "path",
+            "phase",
+            "system",
+            "store",
+            "name",
+            "kind",
+            "danger",
+            "after",
+            "go",
+            "severity",
+            "mode",
+            "world",
+            "outcome",
+            "verdict",
+            "by",
+            "at",
+            "dir",
+            "row",
+            "sha256",
+            "fingerprint",
         ];
         match value {
             Json::String(text) => {
@@ -279,10 +300,10 @@ fn encodings(value: &str, all: &mut BTreeSet<Vec<u8>>) {
             // Characters that also carry bits of the neighbours are left out.
             let from = [0, 2, 3][shift];
             let whole = shifted.len() * 8 / 6;
-            if let Some(inner) = encoded.as_bytes().get(from..whole) {
-                if inner.len() >= 6 {
-                    all.insert(inner.to_vec());
-                }
+            if let Some(inner) = encoded.as_bytes().get(from..whole)
+                && inner.len() >= 6
+            {
+                all.insert(inner.to_vec());
             }
         }
     }
@@ -403,7 +424,10 @@ mod tests {
                 let out = stream(redactor(), &[a, b]);
                 let out = String::from_utf8_lossy(&out);
                 assert!(out.contains("[masked:db]"), "{shown} at {split}: {out}");
-                assert!(out.starts_with("before ") && out.ends_with(" after"), "{out}");
+                assert!(
+                    out.starts_with("before ") && out.ends_with(" after"),
+                    "{out}"
+                );
             }
         }
     }

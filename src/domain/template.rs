@@ -45,10 +45,7 @@ pub fn names(text: &str) -> Vec<&str> {
 }
 
 /// The text with its values in place; `Err` names the first one that is missing.
-pub fn fill<'t>(
-    text: &'t str,
-    mut value: impl FnMut(&str) -> Option<String>,
-) -> Result<String, &'t str> {
+pub fn fill(text: &str, mut value: impl FnMut(&str) -> Option<String>) -> Result<String, &str> {
     let mut out = String::with_capacity(text.len());
     for piece in pieces(text) {
         match piece {

@@ -25,7 +25,10 @@ impl Clean {
     pub fn of_output(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let text = text.trim_end_matches(['\n', '\r']);
-        let last = text.rsplit('\r').find(|part| !part.is_empty()).unwrap_or("");
+        let last = text
+            .rsplit('\r')
+            .find(|part| !part.is_empty())
+            .unwrap_or("");
         Self(scrub(last).replace('\t', "    "))
     }
 
@@ -64,7 +67,10 @@ impl<'de> Deserialize<'de> for Clean {
 }
 
 fn scrub(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|b| (0x20..0x7f).contains(&b) || b == b'\n') {
+    if text
+        .bytes()
+        .all(|b| (0x20..0x7f).contains(&b) || b == b'\n')
+    {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());

@@ -113,12 +113,10 @@ pub fn read(bytes: &[u8]) -> Result<Node, Finding> {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(e) => {
             let before = &bytes[..e.valid_up_to()];
-            return Err(Finding::error(
-                "syntax",
-                place_of(before),
-                "this is not UTF-8 text",
-            )
-            .help("a runbook is a YAML file in UTF-8; is this the right file?"));
+            return Err(
+                Finding::error("syntax", place_of(before), "this is not UTF-8 text")
+                    .help("a runbook is a YAML file in UTF-8; is this the right file?"),
+            );
         }
     };
     if let Some(at) = text.bytes().position(|b| b == 0) {
@@ -170,7 +168,10 @@ fn place_of(before: &[u8]) -> Pos {
         .iter()
         .rposition(|b| *b == b'\n')
         .map_or(0, |i| i + 1);
-    Pos::new(line, String::from_utf8_lossy(&before[start..]).chars().count() + 1)
+    Pos::new(
+        line,
+        String::from_utf8_lossy(&before[start..]).chars().count() + 1,
+    )
 }
 
 /// Nodes under construction: an open mapping waits for a key or for a value.

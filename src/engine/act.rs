@@ -53,7 +53,9 @@ impl Engine {
             return;
         };
         if !start.undo {
-            start.tries_left.get_or_insert(step.attempts.saturating_sub(1));
+            start
+                .tries_left
+                .get_or_insert(step.attempts.saturating_sub(1));
         }
         let scope = self.scope();
         let command = sight::shown_command(&self.incident, &step, start.undo);
@@ -73,7 +75,11 @@ impl Engine {
                 read.map(|read| (name.clone(), read))
             }));
             let unless = async {
-                match step.unless.as_ref().filter(|_| !start.undo && !start.anyway) {
+                match step
+                    .unless
+                    .as_ref()
+                    .filter(|_| !start.undo && !start.anyway)
+                {
                     Some(check) => {
                         let mut once = check.clone();
                         once.within = None;
@@ -93,7 +99,11 @@ impl Engine {
         });
     }
 
-    pub(super) async fn sighted(&mut self, start: &Start, sight: &Sight) -> Result<Started, Refusal> {
+    pub(super) async fn sighted(
+        &mut self,
+        start: &Start,
+        sight: &Sight,
+    ) -> Result<Started, Refusal> {
         let refused = self.refused_beforehand(sight);
         let decided = match refused {
             Some(refusal) => Err((refusal, Vec::new())),
@@ -124,9 +134,20 @@ impl Engine {
             })
         };
         for (system, read) in &sight.identities {
-            let IdentityRead::Is(seen) = read else { continue };
-            let known = self.incident.pins.get(system).is_some_and(|p| p.identity.is_some());
-            let mut named = self.incident.accepted.iter().filter(|(s, _)| s == system).peekable();
+            let IdentityRead::Is(seen) = read else {
+                continue;
+            };
+            let known = self
+                .incident
+                .pins
+                .get(system)
+                .is_some_and(|p| p.identity.is_some());
+            let mut named = self
+                .incident
+                .accepted
+                .iter()
+                .filter(|(s, _)| s == system)
+                .peekable();
             if known || named.peek().is_none() || moves(system) {
                 continue;
             }
@@ -171,7 +192,8 @@ impl Engine {
         let (step, progress) = (step.to_owned(), self.progress.clone());
         tokio::spawn(async move {
             let launched =
-                tokio::task::spawn_blocking(move || supervisor::launch(&program, &spec, &hidden)).await;
+                tokio::task::spawn_blocking(move || supervisor::launch(&program, &spec, &hidden))
+                    .await;
             if let Ok(Err(e @ (LaunchError::Folder(_) | LaunchError::Spawn(_)))) = launched {
                 let report = Report::Ended {
                     step,
@@ -196,11 +218,22 @@ impl Engine {
         let (wish, wishes) = mpsc::channel(64);
         self.attempts.insert((step.to_owned(), n), wish);
         let progress = self.progress.clone();
-        tokio::spawn(watch_attempt(step.to_owned(), n, dir, wishes, tell, progress));
+        tokio::spawn(watch_attempt(
+            step.to_owned(),
+            n,
+            dir,
+            wishes,
+            tell,
+            progress,
+        ));
     }
 
     pub(super) fn tell_attempt(&mut self, step: &str, message: ToAttempt) {
-        let running = self.incident.step(step).and_then(|s| s.running()).map(|a| a.n);
+        let running = self
+            .incident
+            .step(step)
+            .and_then(|s| s.running())
+            .map(|a| a.n);
         if let Some(line) = running.and_then(|n| self.attempts.get(&(step.to_owned(), n))) {
             let _ = line.try_send(message);
         }
@@ -250,15 +283,16 @@ impl Engine {
 
     pub(super) fn run_probe(&mut self, step: String, row: String) {
         let probe = self.runbook.failures.iter().find(|r| r.id.text == row);
-        let (Some(check), Some(tell)) =
-            (probe.and_then(|r| r.probe.clone()), self.tell.upgrade())
+        let (Some(check), Some(tell)) = (probe.and_then(|r| r.probe.clone()), self.tell.upgrade())
         else {
             return;
         };
         let (scope, redactor) = (self.scope(), self.redactor.clone());
         tokio::spawn(async move {
             let check = checks::run(&check, CheckPhase::Probe, &scope, &redactor).await;
-            let _ = tell.send(Ask::Report(Report::Probed { step, row, check })).await;
+            let _ = tell
+                .send(Ask::Report(Report::Probed { step, row, check }))
+                .await;
         });
     }
 
@@ -275,7 +309,9 @@ impl Engine {
             Look::Systems(names) => {
                 for name in names {
                     let (scope, redactor) = (scope.clone(), redactor.clone());
-                    spawn(Box::pin(async move { checks::probe(&name, &scope, &redactor).await }));
+                    spawn(Box::pin(async move {
+                        checks::probe(&name, &scope, &redactor).await
+                    }));
                 }
             }
             Look::Checks(checks) => {
@@ -301,7 +337,12 @@ impl Engine {
         }
         names.sort();
         names.dedup();
-        names.retain(|n| self.incident.pins.get(n).is_none_or(|p| p.identity.is_none()));
+        names.retain(|n| {
+            self.incident
+                .pins
+                .get(n)
+                .is_none_or(|p| p.identity.is_none())
+        });
         let Some(tell) = self.tell.upgrade() else {
             return;
         };
@@ -328,7 +369,12 @@ impl Engine {
     }
 
     /// Who the replaced systems are now, under the values that the step set; then its end is taken in.
-    pub(super) fn read_moved(&mut self, scope: checks::Scope, replaces: Vec<String>, ended: Report) {
+    pub(super) fn read_moved(
+        &mut self,
+        scope: checks::Scope,
+        replaces: Vec<String>,
+        ended: Report,
+    ) {
         let Some(tell) = self.tell.upgrade() else {
             return;
         };
@@ -462,7 +508,9 @@ async fn watch_attempt(
         let fate = supervisor::fate(&dir);
         let over = !matches!(fate, Fate::Running | Fate::Unsupervised);
         if let Some(report) = report_of(&step, n, fate) {
-            let Some(tell) = tell_weak.upgrade() else { return };
+            let Some(tell) = tell_weak.upgrade() else {
+                return;
+            };
             if tell.send(Ask::Report(report)).await.is_err() {
                 return;
             }

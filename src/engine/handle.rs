@@ -3,7 +3,7 @@
 use super::{Ask, Look, sight};
 use crate::{
     domain::{
-        decide::{Command, Refusal, Start, missing_values, may_start},
+        decide::{Command, Refusal, Start, may_start, missing_values},
         event::CheckResult,
         incident::Incident,
         plan,
@@ -128,7 +128,9 @@ impl Handle {
             .runbook
             .step(full)
             .ok_or_else(|| Refusal::UnknownStep(full.to_owned()))?;
-        let procedure = incident.step(full).map_or("", |s| s.plan.procedure.as_str());
+        let procedure = incident
+            .step(full)
+            .map_or("", |s| s.plan.procedure.as_str());
         let values = sight::shown_values(&incident);
         let green: Vec<String> = if step.verify.is_empty() || undo {
             vec![if step.is_manual() {
@@ -160,7 +162,11 @@ impl Handle {
             step: full.to_owned(),
             title: step.title.clone(),
             command: sight::shown_command(&incident, step, undo),
-            targets: if step.danger == Danger::None { Vec::new() } else { targets },
+            targets: if step.danger == Danger::None {
+                Vec::new()
+            } else {
+                targets
+            },
             green,
             danger: step.danger,
             confirm: step.confirm.as_deref().map(|c| values.masked(c)),

@@ -217,7 +217,10 @@ impl Engine {
             let replaces = self.replaced_by(step, ending.outcome);
             if !replaces.is_empty() {
                 let mut scope = self.scope();
-                let captured = ending.captured.iter().map(|(n, v)| (n.clone(), v.to_string()));
+                let captured = ending
+                    .captured
+                    .iter()
+                    .map(|(n, v)| (n.clone(), v.to_string()));
                 scope.values.plain.extend(captured);
                 scope.values.plain.extend(set.iter().cloned());
                 self.read_moved(scope, replaces, report);
@@ -230,7 +233,9 @@ impl Engine {
     /// Takes a report in; true when it was news.
     fn record(&mut self, report: Report) -> bool {
         let ended = match &report {
-            Report::Ended { step, n, ending, .. } => Some((step.clone(), *n, ending.outcome)),
+            Report::Ended {
+                step, n, ending, ..
+            } => Some((step.clone(), *n, ending.outcome)),
             _ => None,
         };
         let events = decide::take(&self.incident, &self.runbook, report, clock::now());
@@ -286,7 +291,9 @@ impl Engine {
             Outcome::Failed | Outcome::TimedOut => {
                 let every = written.every.unwrap_or(Duration::from_secs(5));
                 let attempt = self.incident.attempt(step, n);
-                let tries = attempt.filter(|a| !a.stop_asked).map_or(0, |a| a.tries_left);
+                let tries = attempt
+                    .filter(|a| !a.stop_asked)
+                    .map_or(0, |a| a.tries_left);
                 if tries > 0 {
                     self.try_again(step, tries - 1, every);
                 }
@@ -297,7 +304,12 @@ impl Engine {
 
     /// A new target that somebody accepted before it was there.
     fn accept_beforehand(&mut self, system: &str) {
-        let Some((new, _)) = self.incident.pins.get(system).and_then(|p| p.proposed.clone()) else {
+        let Some((new, _)) = self
+            .incident
+            .pins
+            .get(system)
+            .and_then(|p| p.proposed.clone())
+        else {
             return;
         };
         let accepted = self

@@ -144,7 +144,10 @@ impl Opening<'_> {
                 id: self.runbook.id.clone(),
                 title: Clean::line(&self.runbook.title),
                 sha256: self.sha256,
-                file: self.file.as_deref().map(|f| Clean::line(&f.to_string_lossy())),
+                file: self
+                    .file
+                    .as_deref()
+                    .map(|f| Clean::line(&f.to_string_lossy())),
             },
             objectives: Targets {
                 rto_s: self.runbook.objectives.rto.map(|d| d.as_secs()),

@@ -67,7 +67,10 @@ fn plain_env(runbook: &Runbook, incident: &Incident) -> Vec<(String, String)> {
         .values
         .iter()
         .filter_map(|(name, held)| {
-            let kind = runbook.variables.get(name).map_or(VarType::Text, |v| v.kind);
+            let kind = runbook
+                .variables
+                .get(name)
+                .map_or(VarType::Text, |v| v.kind);
             Some(variable::exports(name, kind, held.value.as_deref()?))
         })
         .flatten()
@@ -124,7 +127,10 @@ pub(super) fn shown_check(values: &Values, check: &Check) -> String {
 }
 
 /// Everything that an attempt is started with.
-#[expect(clippy::too_many_arguments, reason = "each is an independent part of what an attempt is")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is an independent part of what an attempt is"
+)]
 pub(super) fn spec(
     runbook: &Runbook,
     incident: &Incident,
@@ -143,9 +149,10 @@ pub(super) fn spec(
     let work = match (script, &step.action) {
         (Some(script), _) => Work::Script {
             text: script.text.clone(),
-            shell: script.shell.clone().unwrap_or_else(|| {
-                ["bash", "-Eeuo", "pipefail"].map(str::to_owned).to_vec()
-            }),
+            shell: script
+                .shell
+                .clone()
+                .unwrap_or_else(|| ["bash", "-Eeuo", "pipefail"].map(str::to_owned).to_vec()),
             tty: script.tty,
             size,
         },
@@ -164,7 +171,13 @@ pub(super) fn spec(
         .capture
         .iter()
         .filter(|_| !undo)
-        .map(|(name, how)| (name.text.clone(), how.clone(), runbook.is_secret(&name.text)))
+        .map(|(name, how)| {
+            (
+                name.text.clone(),
+                how.clone(),
+                runbook.is_secret(&name.text),
+            )
+        })
         .collect();
     let set = step.set.iter().map(|(n, v)| (n.text.clone(), v.clone()));
     Spec {
@@ -173,7 +186,11 @@ pub(super) fn spec(
         work,
         env,
         masked: vault.expose(),
-        verify: if undo { Vec::new() } else { step.verify.clone() },
+        verify: if undo {
+            Vec::new()
+        } else {
+            step.verify.clone()
+        },
         progress: step.progress.clone().filter(|_| !undo),
         every: step.every.unwrap_or(Duration::from_secs(30)),
         systems: runbook.systems.clone(),
@@ -195,6 +212,11 @@ pub(super) fn hidden_env(runbook: &Runbook) -> Vec<String> {
         .variables
         .values()
         .filter(|v| v.is_secret())
-        .flat_map(|v| v.env.iter().cloned().chain([v.name.text.to_ascii_uppercase()]))
+        .flat_map(|v| {
+            v.env
+                .iter()
+                .cloned()
+                .chain([v.name.text.to_ascii_uppercase()])
+        })
         .collect()
 }

@@ -28,7 +28,8 @@ impl Vault {
     /// Takes a secret and returns its fingerprint.
     pub fn hold(&mut self, name: &str, value: String) -> String {
         let fingerprint = self.fingerprint(&value);
-        self.secrets.insert(name.to_owned(), SecretString::from(value));
+        self.secrets
+            .insert(name.to_owned(), SecretString::from(value));
         fingerprint
     }
 
@@ -43,7 +44,11 @@ impl Vault {
         if self.no_redact {
             return Redactor::none();
         }
-        Redactor::new(self.secrets.iter().map(|(n, v)| (n.as_str(), v.expose_secret())))
+        Redactor::new(
+            self.secrets
+                .iter()
+                .map(|(n, v)| (n.as_str(), v.expose_secret())),
+        )
     }
 
     pub fn no_redact(&self) -> bool {

@@ -38,7 +38,12 @@ fn head(incident: &Incident, source: &Source<'_>, out: &mut String) -> Done {
         IncidentState::Recovered => "recovered",
         IncidentState::Closed => "closed",
     };
-    writeln!(out, "# {mode} {}: {}\n", incident.id, cell(incident.runbook.title.as_str()))?;
+    writeln!(
+        out,
+        "# {mode} {}: {}\n",
+        incident.id,
+        cell(incident.runbook.title.as_str())
+    )?;
     writeln!(out, "- State: **{state}** (written {})", moment(source.now))?;
     if let Some((id, title, _)) = &incident.severity {
         writeln!(out, "- Severity: {id}, {title}")?;
@@ -47,14 +52,21 @@ fn head(incident: &Incident, source: &Source<'_>, out: &mut String) -> Done {
         writeln!(out, "- Escalation: {escalate}")?;
     }
     writeln!(out, "- Opened by: {}", incident.opened_by)?;
-    writeln!(out, "- Runbook: {} (sha256 {})", incident.runbook.id, incident.runbook.sha256)?;
+    writeln!(
+        out,
+        "- Runbook: {} (sha256 {})",
+        incident.runbook.id, incident.runbook.sha256
+    )?;
     for (system, pin) in &incident.pins {
         if let Some(identity) = &pin.identity {
             writeln!(out, "- Target {system}: {}", identity.fingerprint())?;
         }
     }
     writeln!(out, "- Journal head: `{}`\n", source.loaded.head)?;
-    writeln!(out, "## Milestones\n\n| what | when (UTC) | after the beginning |\n|---|---|---|")?;
+    writeln!(
+        out,
+        "## Milestones\n\n| what | when (UTC) | after the beginning |\n|---|---|---|"
+    )?;
     for (what, at) in timeline::milestones(incident) {
         let after = (at - incident.began()).num_seconds();
         let sign = if after < 0 { "-" } else { "+" };
@@ -67,10 +79,21 @@ fn head(incident: &Incident, source: &Source<'_>, out: &mut String) -> Done {
 fn targets(incident: &Incident, out: &mut String) -> Done {
     let objectives = incident.objectives();
     let rows = [
-        ("RTO (time to recover)", objectives.rto_s, incident.rto_actual_s()),
-        ("RPO (data lost)", objectives.rpo_s, incident.rpo_measured_s()),
+        (
+            "RTO (time to recover)",
+            objectives.rto_s,
+            incident.rto_actual_s(),
+        ),
+        (
+            "RPO (data lost)",
+            objectives.rpo_s,
+            incident.rpo_measured_s(),
+        ),
     ];
-    writeln!(out, "## Targets and actuals\n\n| objective | target | actual | verdict |\n|---|---|---|---|")?;
+    writeln!(
+        out,
+        "## Targets and actuals\n\n| objective | target | actual | verdict |\n|---|---|---|---|"
+    )?;
     for (what, target, actual) in rows {
         let shown = |s: Option<u64>| s.map_or("not known".to_owned(), units::short);
         let verdict = match (target, actual) {
@@ -78,7 +101,12 @@ fn targets(incident: &Incident, out: &mut String) -> Done {
             (Some(_), Some(_)) => "**missed**",
             _ => "not known",
         };
-        writeln!(out, "| {what} | {} | {} | {verdict} |", shown(target), shown(actual))?;
+        writeln!(
+            out,
+            "| {what} | {} | {} | {verdict} |",
+            shown(target),
+            shown(actual)
+        )?;
     }
     for (store, lost) in incident.losses() {
         writeln!(out, "\nLost in {store}: {}.", units::short(lost))?;
@@ -110,14 +138,25 @@ fn decisions(incident: &Incident, out: &mut String) -> Done {
     }
     writeln!(out, "## Decisions\n")?;
     for answer in &incident.answers {
-        writeln!(out, "- {} {} **{}**", moment(answer.at), answer.question, answer.answer)?;
+        writeln!(
+            out,
+            "- {} {} **{}**",
+            moment(answer.at),
+            answer.question,
+            answer.answer
+        )?;
         for check in &answer.evidence {
             let verdict = match check.verdict {
                 Verdict::Holds => "up",
                 Verdict::DoesNotHold => "down",
                 Verdict::CannotTell => "cannot tell",
             };
-            writeln!(out, "  - {}: {verdict}: {}", check.what, line(check.seen.as_str()))?;
+            writeln!(
+                out,
+                "  - {}: {verdict}: {}",
+                check.what,
+                line(check.seen.as_str())
+            )?;
         }
     }
     writeln!(out)
@@ -127,19 +166,32 @@ fn steps(incident: &Incident, out: &mut String) -> Done {
     if incident.steps.is_empty() {
         return Ok(());
     }
-    writeln!(out, "## Steps\n\n| # | step | state | took | budget |\n|---|---|---|---|---|")?;
+    writeln!(
+        out,
+        "## Steps\n\n| # | step | state | took | budget |\n|---|---|---|---|---|"
+    )?;
     for step in &incident.steps {
-        let took = step.elapsed_s(incident.last_at).map_or("–".to_owned(), units::clock);
+        let took = step
+            .elapsed_s(incident.last_at)
+            .map_or("–".to_owned(), units::clock);
         let budget = step.plan.budget_s.map_or("–".to_owned(), units::short);
         let title = cell(step.plan.title.as_str());
         let state = step.state().as_str();
-        writeln!(out, "| {} | {title} | {state} | {took} | {budget} |", step.plan.number)?;
+        writeln!(
+            out,
+            "| {} | {title} | {state} | {took} | {budget} |",
+            step.plan.number
+        )?;
     }
     for step in &incident.steps {
         if step.attempts.is_empty() && step.skipped.is_none() {
             continue;
         }
-        writeln!(out, "\n### {}. {} (`{}`)\n", step.plan.number, step.plan.title, step.plan.step)?;
+        writeln!(
+            out,
+            "\n### {}. {} (`{}`)\n",
+            step.plan.number, step.plan.title, step.plan.step
+        )?;
         if let Some((reason, _)) = &step.skipped {
             writeln!(out, "Skipped: {reason}\n")?;
         }
@@ -148,7 +200,12 @@ fn steps(incident: &Incident, out: &mut String) -> Done {
                 crate::domain::event::AttemptKind::Run => "Attempt",
                 crate::domain::event::AttemptKind::Undo => "Undo, attempt",
             };
-            write!(out, "{undo} {}, started {}: ", attempt.n, moment(attempt.started_at))?;
+            write!(
+                out,
+                "{undo} {}, started {}: ",
+                attempt.n,
+                moment(attempt.started_at)
+            )?;
             match &attempt.ending {
                 None => writeln!(out, "still running.\n")?,
                 Some(ending) => {
@@ -176,7 +233,10 @@ fn steps(incident: &Incident, out: &mut String) -> Done {
                 }
             }
             if attempt.causes.as_ref().is_some_and(Vec::is_empty) {
-                writeln!(out, "- No row of the failure table matches: one should be written.")?;
+                writeln!(
+                    out,
+                    "- No row of the failure table matches: one should be written."
+                )?;
             }
             writeln!(out, "\nLog: `{}/{}`\n", attempt.dir, crate::logs::LOG)?;
         }
@@ -202,16 +262,30 @@ fn notes(incident: &Incident, out: &mut String) -> Done {
     }
     writeln!(out, "## Notes\n")?;
     for note in &incident.notes {
-        writeln!(out, "- {} {}: {}", moment(note.at), note.who, line(note.text.as_str()))?;
+        writeln!(
+            out,
+            "- {} {}: {}",
+            moment(note.at),
+            note.who,
+            line(note.text.as_str())
+        )?;
     }
     writeln!(out)
 }
 
 fn entries(source: &Source<'_>, out: &mut String) -> Done {
-    writeln!(out, "## Timeline\n\n| when (UTC) | who | what |\n|---|---|---|")?;
+    writeln!(
+        out,
+        "## Timeline\n\n| when (UTC) | who | what |\n|---|---|---|"
+    )?;
     for entry in &source.loaded.entries {
         let what = cell(&line(&timeline::describe(&entry.event)));
-        writeln!(out, "| {} | {} | {what} |", moment(entry.at), cell(entry.who.as_str()))?;
+        writeln!(
+            out,
+            "| {} | {} | {what} |",
+            moment(entry.at),
+            cell(entry.who.as_str())
+        )?;
     }
     Ok(())
 }

@@ -27,7 +27,10 @@ pub fn describe(event: &Event) -> String {
             None => format!("severity {severity} ({title})"),
         },
         Event::BeganAtSet { began_at, source } => {
-            format!("began at {} ({source})", began_at.format("%Y-%m-%d %H:%M:%SZ"))
+            format!(
+                "began at {} ({source})",
+                began_at.format("%Y-%m-%d %H:%M:%SZ")
+            )
         }
         Event::ValueSet {
             name,
@@ -61,8 +64,13 @@ pub fn describe(event: &Event) -> String {
         Event::IdentityProposed {
             system, old, new, ..
         } => {
-            let old = old.as_ref().map_or("nothing".to_owned(), |i| i.fingerprint());
-            format!("{system} has moved from {old} to {}: to be confirmed", new.fingerprint())
+            let old = old
+                .as_ref()
+                .map_or("nothing".to_owned(), |i| i.fingerprint());
+            format!(
+                "{system} has moved from {old} to {}: to be confirmed",
+                new.fingerprint()
+            )
         }
         Event::TargetRefused { step, reason, .. } => format!("{step} refused: {reason}"),
         Event::AttemptStarted {
@@ -94,8 +102,14 @@ pub fn describe(event: &Event) -> String {
         Event::AttemptUnsupervised { step, n } => {
             format!("{step} runs without its supervisor (attempt {n})")
         }
-        Event::AttemptEnded { step, n, ending, .. } => {
-            format!("{step} {} (attempt {n}, {})", ended(ending), units::clock(ending.elapsed_s))
+        Event::AttemptEnded {
+            step, n, ending, ..
+        } => {
+            format!(
+                "{step} {} (attempt {n}, {})",
+                ended(ending),
+                units::clock(ending.elapsed_s)
+            )
         }
         Event::CausesFound { step, causes, .. } => match causes.first() {
             Some(best) => match (&best.text, best.line) {
@@ -115,14 +129,19 @@ pub fn describe(event: &Event) -> String {
         Event::RecoveryChecked { checks, holds } => {
             let passed = checks.iter().filter(|c| c.passed).count();
             let verdict = if *holds { "holds" } else { "does not hold" };
-            format!("recovery checked: {passed} of {} checks, {verdict}", checks.len())
+            format!(
+                "recovery checked: {passed} of {} checks, {verdict}",
+                checks.len()
+            )
         }
         Event::Recovered { .. } => "RECOVERED".to_owned(),
         Event::Closed { reason } if reason.as_str().is_empty() => "closed".to_owned(),
         Event::Closed { reason } => format!("closed: {reason}"),
         Event::ControlTaken { how } => how.to_string(),
         Event::JournalRepaired { bytes, kept } => {
-            format!("a torn last line of {bytes} bytes, never acknowledged, was set aside in {kept}")
+            format!(
+                "a torn last line of {bytes} bytes, never acknowledged, was set aside in {kept}"
+            )
         }
         Event::Unknown => "an entry of a newer version".to_owned(),
     }
@@ -150,7 +169,10 @@ pub fn saw(check: &CheckResult) -> String {
         Verdict::DoesNotHold => "does not hold",
         Verdict::CannotTell => "cannot tell",
     };
-    format!("{}: {verdict}: expected {}, saw {}", check.what, check.expected, check.seen)
+    format!(
+        "{}: {verdict}: expected {}, saw {}",
+        check.what, check.expected, check.seen
+    )
 }
 
 /// The moments that people ask for afterwards.
@@ -170,5 +192,7 @@ pub fn milestones(incident: &Incident) -> Vec<(&'static str, DateTime<Utc>)> {
         ("recovered", incident.recovered_at),
         ("closed", incident.closed.as_ref().map(|(at, _)| *at)),
     ];
-    all.into_iter().filter_map(|(what, at)| Some((what, at?))).collect()
+    all.into_iter()
+        .filter_map(|(what, at)| Some((what, at?)))
+        .collect()
 }

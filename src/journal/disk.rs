@@ -75,7 +75,9 @@ impl Disk for FileDisk {
 
     fn start_over(&mut self, whole: u64, last: &[u8]) -> io::Result<()> {
         let mut bytes = Vec::new();
-        File::open(&self.path)?.take(whole).read_to_end(&mut bytes)?;
+        File::open(&self.path)?
+            .take(whole)
+            .read_to_end(&mut bytes)?;
         if bytes.len() as u64 != whole {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -10,11 +10,7 @@ mod disk;
 
 pub use disk::{Disk, FileDisk};
 
-use crate::domain::{
-    event::Entry,
-    redact::Sealed,
-    text::Clean,
-};
+use crate::domain::{event::Entry, redact::Sealed, text::Clean};
 use sha2::{Digest, Sha256};
 use std::{io, path::Path};
 

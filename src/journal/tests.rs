@@ -84,13 +84,18 @@ fn survives(mut platter: Platter, cuts: &[(usize, usize)]) -> Result<(), String>
             acknowledged += 1;
         }
         // The power goes in the middle of the next append.
-        let (line, _) = seal_line(journal.head(), note(journal.next_seq(), "never acknowledged").entry());
+        let (line, _) = seal_line(
+            journal.head(),
+            note(journal.next_seq(), "never acknowledged").entry(),
+        );
         let mut disk = journal.disk;
-        disk.append(format!("{line}\n").as_bytes()).map_err(|e| e.to_string())?;
+        disk.append(format!("{line}\n").as_bytes())
+            .map_err(|e| e.to_string())?;
         disk.power_cut(*kept);
         platter = disk;
     }
-    let (_, contents, _) = Journal::open(platter).map_err(|e| format!("cannot be reopened: {e}"))?;
+    let (_, contents, _) =
+        Journal::open(platter).map_err(|e| format!("cannot be reopened: {e}"))?;
     let found = contents.entries.last().map_or(0, |e| e.seq);
     if found < acknowledged {
         return Err(format!("{acknowledged} acknowledged, {found} found"));
@@ -145,6 +150,9 @@ fn the_chain_is_what_the_design_says() {
     let (mut journal, ..) = Journal::open(Platter::default()).expect("empty");
     let line = journal.append(&note(1, "x")).expect("written");
     let (before, rest) = line.split_once(",\"h\":\"").expect("sealed");
-    assert_eq!(chain(FIRST, before.as_bytes()), rest.trim_end_matches("\"}"));
+    assert_eq!(
+        chain(FIRST, before.as_bytes()),
+        rest.trim_end_matches("\"}")
+    );
     assert!(before.starts_with("{\"v\":1,\"seq\":1,\"at\":\"1970-01-01T00:00:00Z\",\"boot_ms\":0,\"who\":\"jo@bastion\",\"event\":{\"type\":\"note-added\""));
 }

@@ -2,11 +2,7 @@
 
 use super::spec::{COMMAND, EXIT, Exit, LOCK, PIDS, Pids, TREE_LOCK};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
-use std::{
-    fs::File,
-    io,
-    path::Path,
-};
+use std::{fs::File, io, path::Path};
 
 /// The fate of an attempt.
 #[derive(Debug)]
@@ -68,7 +64,10 @@ pub fn stop_unsupervised(dir: &Path, signal: Signal) -> io::Result<()> {
     let pids: Pids = serde_json::from_slice(&std::fs::read(dir.join(PIDS))?)?;
     let gone = || io::Error::new(io::ErrorKind::NotFound, "the command itself has ended");
     let id = pids.command.ok_or_else(gone)?;
-    let pid = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
+    let pid = i32::try_from(id)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(gone)?;
     let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
     let same = pids.boot_id == super::attempt::boot_id()
         && pids.command_start.is_some()

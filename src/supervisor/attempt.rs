@@ -49,7 +49,10 @@ pub fn main() -> ExitCode {
     let Ok(ready) = detach() else {
         return ExitCode::from(2);
     };
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    else {
         return ExitCode::from(2);
     };
     match runtime.block_on(supervise(spec, ready)) {
@@ -125,8 +128,14 @@ async fn supervise(spec: Spec, ready: OwnedFd) -> io::Result<()> {
     let mut leftover = None;
     let ended = match &spec.work {
         Work::Script { .. } => {
-            let (ended, left) =
-                command::run(&spec, &mut log, &mut control, attempt.redactor.clone(), ready).await;
+            let (ended, left) = command::run(
+                &spec,
+                &mut log,
+                &mut control,
+                attempt.redactor.clone(),
+                ready,
+            )
+            .await;
             leftover = left;
             attempt.checks.extend(ended.progress.clone());
             ended
@@ -146,12 +155,19 @@ async fn supervise(spec: Spec, ready: OwnedFd) -> io::Result<()> {
             Ended::nothing()
         }
     };
-    let (outcome, verified) = attempt.conclude(&spec, &ended, &mut control, &mut log).await;
+    let (outcome, verified) = attempt
+        .conclude(&spec, &ended, &mut control, &mut log)
+        .await;
     control
-        .deliver(attempt.captured_secrets.iter().map(|(name, value)| FromAttempt::Secret {
-            name: name.clone(),
-            value: value.clone(),
-        }))
+        .deliver(
+            attempt
+                .captured_secrets
+                .iter()
+                .map(|(name, value)| FromAttempt::Secret {
+                    name: name.clone(),
+                    value: value.clone(),
+                }),
+        )
         .await;
     let exit = Exit {
         v: 1,
@@ -168,10 +184,16 @@ async fn supervise(spec: Spec, ready: OwnedFd) -> io::Result<()> {
             elapsed_s: round(begun.elapsed()),
             checks: attempt.checks,
             captured: attempt.captured,
-            captured_secrets: attempt.captured_secrets.iter().map(|(n, _)| n.clone()).collect(),
+            captured_secrets: attempt
+                .captured_secrets
+                .iter()
+                .map(|(n, _)| n.clone())
+                .collect(),
             leaky: ended.leaky,
             lost_bytes: log.lost,
-            reason: attempt.reason.map(|r| Clean::new(&attempt.redactor.text(&r))),
+            reason: attempt
+                .reason
+                .map(|r| Clean::new(&attempt.redactor.text(&r))),
         },
     };
     record(&exit)?;
@@ -271,7 +293,11 @@ impl Attempt {
             self.reason = Some(why.clone());
             return (Outcome::Failed, false);
         }
-        if let Some(failed) = self.checks.iter().find(|c| c.phase == CheckPhase::Check && !c.passed) {
+        if let Some(failed) = self
+            .checks
+            .iter()
+            .find(|c| c.phase == CheckPhase::Check && !c.passed)
+        {
             self.reason = Some(said(failed));
             return (Outcome::Failed, true);
         }
@@ -322,7 +348,11 @@ impl Attempt {
             if !result.passed {
                 failed.get_or_insert_with(|| said(&result));
             }
-            let word = if result.passed { "verified" } else { "not verified" };
+            let word = if result.passed {
+                "verified"
+            } else {
+                "not verified"
+            };
             let line = format!("{word}: {}: {}", result.what, describe(&result));
             log.append(crate::logs::StreamName::Err, line.as_bytes());
             self.checks.push(result);
@@ -348,7 +378,11 @@ impl Attempt {
             if matches!(how, crate::domain::runbook::Capture::Seen)
                 && !self.captured.contains_key(name)
             {
-                let seen = self.checks.iter().rev().find(|c| c.phase == CheckPhase::Verify);
+                let seen = self
+                    .checks
+                    .iter()
+                    .rev()
+                    .find(|c| c.phase == CheckPhase::Verify);
                 let seen = seen.ok_or_else(|| format!("nothing was seen for `{name}`"))?;
                 self.captured.insert(name.clone(), seen.seen.clone());
             }
@@ -359,7 +393,11 @@ impl Attempt {
     /// Captures into values and secrets; from here on later texts may name them.
     fn capture(&mut self, spec: &Spec, ended: &Ended) -> Result<(), String> {
         for (name, how, secret) in &spec.capture {
-            let seen = self.checks.iter().rev().find(|c| c.phase == CheckPhase::Check);
+            let seen = self
+                .checks
+                .iter()
+                .rev()
+                .find(|c| c.phase == CheckPhase::Check);
             let seen = seen.or_else(|| self.checks.last()).map(|c| c.seen.as_str());
             if matches!(how, crate::domain::runbook::Capture::Seen) && seen.is_none() {
                 // What `verify` will see is captured after it has looked.
@@ -370,13 +408,19 @@ impl Attempt {
             if *secret {
                 let value = capture::secret(&found)
                     .map_err(|why| format!("the secret `{name}` was not fetched: {why}"))?;
-                self.scope.values.secrets.insert(name.clone(), value.clone());
+                self.scope
+                    .values
+                    .secrets
+                    .insert(name.clone(), value.clone());
                 self.learn(spec);
                 self.captured_secrets.push((name.clone(), value));
             } else {
                 let text = self.redactor.text(&found);
                 let text = Clean::new(text.trim_end_matches('\n'));
-                self.scope.values.plain.insert(name.clone(), text.to_string());
+                self.scope
+                    .values
+                    .plain
+                    .insert(name.clone(), text.to_string());
                 let exported = variable::exports(name, variable::VarType::Text, text.as_str());
                 self.scope.env.extend(exported);
                 self.captured.insert(name.clone(), text);
@@ -411,7 +455,10 @@ impl Attempt {
 }
 
 fn said(check: &CheckResult) -> String {
-    format!("{}: expected {}, saw {}", check.what, check.expected, check.seen)
+    format!(
+        "{}: expected {}, saw {}",
+        check.what, check.expected, check.seen
+    )
 }
 
 /// The start time of a process as the kernel counts it.

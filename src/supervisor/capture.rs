@@ -52,11 +52,15 @@ pub(super) fn secret(found: &str) -> Result<String, String> {
         return Err("it is empty".to_owned());
     }
     if value == "None" || value == "null" {
-        return Err(format!("the tool printed `{value}`: there is no text under that name"));
+        return Err(format!(
+            "the tool printed `{value}`: there is no text under that name"
+        ));
     }
     let shortest = crate::domain::runbook::variable::SHORTEST_SECRET;
     if value.chars().count() < shortest {
-        return Err(format!("it has fewer than {shortest} characters and could not be masked"));
+        return Err(format!(
+            "it has fewer than {shortest} characters and could not be masked"
+        ));
     }
     Ok(value.to_owned())
 }
@@ -70,10 +74,16 @@ mod tests {
         let out = b"one\nport=5433 \n{\"a\":{\"b\":7}}\n\n";
         let cut = |how| cut(&how, out, Some("412"));
         assert_eq!(cut(Capture::LastLine).as_deref(), Ok("{\"a\":{\"b\":7}}"));
-        assert_eq!(cut(Capture::Regex("^port=(\\d+)".into())).as_deref(), Ok("5433"));
+        assert_eq!(
+            cut(Capture::Regex("^port=(\\d+)".into())).as_deref(),
+            Ok("5433")
+        );
         assert_eq!(cut(Capture::Seen).as_deref(), Ok("412"));
         assert!(cut(Capture::Regex("^host=(.*)".into())).is_err());
-        assert_eq!(super::cut(&Capture::Json("/a/b".into()), b"{\"a\":{\"b\":7}}", None).as_deref(), Ok("7"));
+        assert_eq!(
+            super::cut(&Capture::Json("/a/b".into()), b"{\"a\":{\"b\":7}}", None).as_deref(),
+            Ok("7")
+        );
         assert!(super::cut(&Capture::Json("/a/c".into()), b"{\"a\":{\"b\":7}}", None).is_err());
     }
 

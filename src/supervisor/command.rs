@@ -103,7 +103,12 @@ impl Leftover {
 }
 
 impl Output {
-    fn new(fd: OwnedFd, name: StreamName, redactor: Arc<Redactor>, withheld: bool) -> io::Result<Self> {
+    fn new(
+        fd: OwnedFd,
+        name: StreamName,
+        redactor: Arc<Redactor>,
+        withheld: bool,
+    ) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;
         Ok(Self {
             fd: Some(watched(fd)?),
@@ -149,7 +154,10 @@ impl Output {
     }
 }
 
-#[expect(unsafe_code, reason = "tokio asks for a promise that the descriptor stays what it is")]
+#[expect(
+    unsafe_code,
+    reason = "tokio asks for a promise that the descriptor stays what it is"
+)]
 fn watched(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` gives out the same open descriptor until it is dropped.
     unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)
@@ -193,10 +201,13 @@ pub(super) async fn run(
         typed: Vec::new(),
         learned: Vec::new(),
         scratch: Vec::with_capacity(CHUNK),
-        keeps: spec.capture.iter().any(|(_, how, _)| !matches!(how, crate::domain::runbook::Capture::Seen)),
+        keeps: spec
+            .capture
+            .iter()
+            .any(|(_, how, _)| !matches!(how, crate::domain::runbook::Capture::Seen)),
         started,
     };
-    run.to_its_end(control).await;
+    run.finish(control).await;
     let outputs = std::mem::take(&mut run.started.outputs);
     let leaky = outputs.iter().any(Output::is_open);
     run.ended.leaky = leaky;
@@ -219,7 +230,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn to_its_end(&mut self, control: &mut Control) {
+    async fn finish(&mut self, control: &mut Control) {
         let begun = Instant::now();
         let mut timeout = self.spec.timeout.map(|t| begun + t);
         let mut over: Option<Instant> = None;
@@ -355,7 +366,11 @@ impl Run<'_> {
             }
         }
         if !self.spec.no_redact && !self.learned.is_empty() {
-            let known = self.spec.masked.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+            let known = self
+                .spec
+                .masked
+                .iter()
+                .map(|(n, v)| (n.as_str(), v.as_str()));
             let typed = self.learned.iter().map(|line| ("typed", line.as_str()));
             let redactor = Arc::new(Redactor::new(known.chain(typed)));
             for output in &mut self.started.outputs {
@@ -385,13 +400,17 @@ impl Run<'_> {
             return;
         };
         self.signal(signal);
-        self.ladder = (signal == Signal::TERM)
-            .then(|| (Signal::KILL, Instant::now() + self.spec.stop.term));
+        self.ladder =
+            (signal == Signal::TERM).then(|| (Signal::KILL, Instant::now() + self.spec.stop.term));
     }
 
     /// The child is not reaped before its end was seen, so its number is still its own.
     fn signal(&self, signal: Signal) {
-        let pid = self.started.child.id().and_then(|id| i32::try_from(id).ok());
+        let pid = self
+            .started
+            .child
+            .id()
+            .and_then(|id| i32::try_from(id).ok());
         if let Some(pid) = pid.and_then(Pid::from_raw) {
             let _ = rustix::process::kill_process_group(pid, signal);
         }
@@ -447,7 +466,11 @@ fn start(spec: &Spec, redactor: &Arc<Redactor>) -> Result<Started, String> {
     })
 }
 
-fn on_pipes(command: &mut Command, withheld: bool, redactor: &Arc<Redactor>) -> io::Result<Started> {
+fn on_pipes(
+    command: &mut Command,
+    withheld: bool,
+    redactor: &Arc<Redactor>,
+) -> io::Result<Started> {
     let pipe = || -> io::Result<(OwnedFd, OwnedFd)> {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         // A larger pipe means fewer wake-ups; without the right to it the default will do.
@@ -500,16 +523,27 @@ fn on_terminal(
         .env("TERM", "xterm");
     own_terminal(command);
     let child = command.spawn()?;
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let keyboard = rustix::io::fcntl_dupfd_cloexec(&master, 3)?;
     Ok(Started {
         child,
-        outputs: vec![Output::new(master, StreamName::Out, redactor.clone(), false)?],
+        outputs: vec![Output::new(
+            master,
+            StreamName::Out,
+            redactor.clone(),
+            false,
+        )?],
         terminal: Some(keyboard),
     })
 }
 
-#[expect(unsafe_code, reason = "a controlling terminal can only be taken between fork and exec")]
+#[expect(
+    unsafe_code,
+    reason = "a controlling terminal can only be taken between fork and exec"
+)]
 fn own_terminal(command: &mut Command) {
     // SAFETY: both calls are async-signal-safe system calls and touch no memory of ours.
     unsafe {

@@ -79,7 +79,11 @@ impl Control {
     }
 }
 
-async fn serve(stream: UnixStream, wish: mpsc::Sender<ToAttempt>, join: &mpsc::Sender<OwnedWriteHalf>) {
+async fn serve(
+    stream: UnixStream,
+    wish: mpsc::Sender<ToAttempt>,
+    join: &mpsc::Sender<OwnedWriteHalf>,
+) {
     let (read, write) = stream.into_split();
     if join.send(write).await.is_err() {
         return;

@@ -46,7 +46,10 @@ pub fn launch(program: &Path, spec: &Spec, hidden: &[String]) -> Result<(), Laun
     }
     bytes.fill(0);
     let mut ready = [0; 6];
-    let said = child.stdout.take().map(|mut out| out.read_exact(&mut ready));
+    let said = child
+        .stdout
+        .take()
+        .map(|mut out| out.read_exact(&mut ready));
     // Reaped when it ends, so that it is never a zombie of ours; nothing is learned from it.
     std::thread::spawn(move || child.wait());
     match said {

@@ -91,7 +91,10 @@ pub enum ToAttempt {
 #[serde(rename_all = "kebab-case")]
 pub enum FromAttempt {
     /// To the engine's memory, never to disk.
-    Secret { name: String, value: String },
+    Secret {
+        name: String,
+        value: String,
+    },
     Progress(CheckResult),
 }
 

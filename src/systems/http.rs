@@ -29,7 +29,11 @@ pub async fn get(system: &System, path: &str, deadline: Duration) -> Result<Resp
     request.send().await.map_err(|e| trouble(&e))
 }
 
-async fn client(system: &System, url: &reqwest::Url, deadline: Duration) -> Result<Client, Trouble> {
+async fn client(
+    system: &System,
+    url: &reqwest::Url,
+    deadline: Duration,
+) -> Result<Client, Trouble> {
     let material = Material {
         ca: field(system, "ca"),
         cert: field(system, "cert"),
@@ -74,10 +78,16 @@ fn deepest(error: &(dyn Error + 'static)) -> String {
 
 pub fn trouble(error: &reqwest::Error) -> Trouble {
     if let Some(fault) = tls::fault(error) {
-        return Trouble::cannot_tell(format!("TLS: {fault}"), "name the right authority under `ca:`");
+        return Trouble::cannot_tell(
+            format!("TLS: {fault}"),
+            "name the right authority under `ca:`",
+        );
     }
     if error.is_timeout() {
-        return Trouble::cannot_tell("no answer in time", "is there a route, and is it only slow?");
+        return Trouble::cannot_tell(
+            "no answer in time",
+            "is there a route, and is it only slow?",
+        );
     }
     let said = deepest(error);
     if said.contains("refused") {

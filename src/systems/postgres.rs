@@ -37,8 +37,13 @@ pub async fn connect(system: &System, deadline: Duration) -> Result<Connected, T
     if host.starts_with('/') {
         config.ssl_mode(SslMode::Disable);
         let path = format!("{host}/.s.PGSQL.{port}");
-        let stream = UnixStream::connect(&path).await.map_err(|e| io_trouble(&path, &e))?;
-        let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(|e| trouble(&e))?;
+        let stream = UnixStream::connect(&path)
+            .await
+            .map_err(|e| io_trouble(&path, &e))?;
+        let (client, connection) = config
+            .connect_raw(stream, NoTls)
+            .await
+            .map_err(|e| trouble(&e))?;
         tokio::spawn(connection);
         return Ok(Connected {
             client,
@@ -49,8 +54,10 @@ pub async fn connect(system: &System, deadline: Duration) -> Result<Connected, T
     let verify = match field(system, "tls").unwrap_or("verify-full") {
         "disable" => {
             config.ssl_mode(SslMode::Disable);
-            let (client, connection) =
-                config.connect_raw(stream, NoTls).await.map_err(|e| trouble(&e))?;
+            let (client, connection) = config
+                .connect_raw(stream, NoTls)
+                .await
+                .map_err(|e| trouble(&e))?;
             tokio::spawn(connection);
             return Ok(Connected {
                 client,
@@ -88,9 +95,15 @@ async fn secured(
 ) -> Result<Client, Trouble> {
     use tokio_postgres::tls::MakeTlsConnect;
     let mut make = MakeRustlsConnect::new(tls);
-    let connect = <MakeRustlsConnect as MakeTlsConnect<TcpStream>>::make_tls_connect(&mut make, host)
-        .map_err(|e| Trouble::cannot_tell(e.to_string(), "is the host a name or an address?"))?;
-    let (client, connection) = config.connect_raw(stream, connect).await.map_err(|e| trouble(&e))?;
+    let connect =
+        <MakeRustlsConnect as MakeTlsConnect<TcpStream>>::make_tls_connect(&mut make, host)
+            .map_err(|e| {
+                Trouble::cannot_tell(e.to_string(), "is the host a name or an address?")
+            })?;
+    let (client, connection) = config
+        .connect_raw(stream, connect)
+        .await
+        .map_err(|e| trouble(&e))?;
     tokio::spawn(connection);
     Ok(client)
 }
@@ -115,18 +128,20 @@ pub(crate) fn io_trouble(address: &str, error: &io::Error) -> Trouble {
             Trouble::Down("it closed the connection".to_owned())
         }
         io::ErrorKind::NotFound => Trouble::Down(format!("no server listens at {address}")),
-        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            Trouble::cannot_tell(
-                format!("{address} cannot be reached: {error}"),
-                "is there a route (VPN, firewall, security group)?",
-            )
-        }
-        io::ErrorKind::PermissionDenied => Trouble::cannot_tell(
-            format!("{address}: {error}"),
-            "may you open this socket?",
+        io::ErrorKind::TimedOut
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable => Trouble::cannot_tell(
+            format!("{address} cannot be reached: {error}"),
+            "is there a route (VPN, firewall, security group)?",
         ),
+        io::ErrorKind::PermissionDenied => {
+            Trouble::cannot_tell(format!("{address}: {error}"), "may you open this socket?")
+        }
         _ if error.to_string().contains("lookup") => Trouble::cannot_tell(
-            format!("the name {} does not resolve", address.rsplit_once(':').map_or(address, |(h, _)| h)),
+            format!(
+                "the name {} does not resolve",
+                address.rsplit_once(':').map_or(address, |(h, _)| h)
+            ),
             "is the name right, and does DNS work here (VPN)?",
         ),
         _ => Trouble::cannot_tell(format!("{address}: {error}"), "look at the route to it"),
@@ -147,7 +162,9 @@ pub fn trouble(error: &tokio_postgres::Error) -> Trouble {
             _ if *code == SqlState::QUERY_CANCELED => {
                 ours("the query took too long: give the check a longer `timeout:`")
             }
-            Some("28") => ours("the server refused our credentials: user, password, or pg_hba.conf"),
+            Some("28") => {
+                ours("the server refused our credentials: user, password, or pg_hba.conf")
+            }
             _ => Trouble::Down(said),
         };
     }
@@ -172,7 +189,10 @@ pub fn trouble(error: &tokio_postgres::Error) -> Trouble {
         );
     }
     if said.contains("password missing") {
-        return Trouble::cannot_tell("the server asks for a password", "give `password:` a secret");
+        return Trouble::cannot_tell(
+            "the server asks for a password",
+            "give `password:` a secret",
+        );
     }
     if error.is_closed() {
         return Trouble::Down("it closed the connection".to_owned());
@@ -183,7 +203,10 @@ pub fn trouble(error: &tokio_postgres::Error) -> Trouble {
 pub async fn reach(system: &System, deadline: Duration) -> Result<String, Trouble> {
     let connected = connect(system, deadline).await?;
     let rows = simple(&connected.client, "SHOW server_version").await?;
-    let version = rows.first().and_then(|r| r.first().cloned()).unwrap_or_default();
+    let version = rows
+        .first()
+        .and_then(|r| r.first().cloned())
+        .unwrap_or_default();
     Ok(format!("accepts connections ({version})"))
 }
 

@@ -10,12 +10,16 @@ use crate::{
     domain::{event::Identity, runbook::System},
 };
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo,
-    RedisError, ServerErrorKind, TlsCertificates, Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo,
+    RedisConnectionInfo, RedisError, ServerErrorKind, TlsCertificates, Value,
+    aio::MultiplexedConnection,
 };
 use std::time::Duration;
 
-pub async fn connect(system: &System, deadline: Duration) -> Result<MultiplexedConnection, Trouble> {
+pub async fn connect(
+    system: &System,
+    deadline: Duration,
+) -> Result<MultiplexedConnection, Trouble> {
     let host = field(system, "host").unwrap_or("localhost").to_owned();
     let port = port(system, 6379)?;
     // The client's own errors do not tell a refusal from a missing route.
@@ -77,7 +81,10 @@ pub async fn connect(system: &System, deadline: Duration) -> Result<MultiplexedC
 pub fn trouble(error: &RedisError) -> Trouble {
     let said = error
         .detail()
-        .map_or_else(|| error.to_string(), |d| format!("{} {d}", error.code().unwrap_or("")))
+        .map_or_else(
+            || error.to_string(),
+            |d| format!("{} {d}", error.code().unwrap_or("")),
+        )
         .trim()
         .to_owned();
     let code = error.code().unwrap_or("");
@@ -86,13 +93,19 @@ pub fn trouble(error: &RedisError) -> Trouble {
         || said.contains("NOAUTH")
         || said.contains("WRONGPASS")
     {
-        return Trouble::cannot_tell(said, "the server refused our credentials: user and password");
+        return Trouble::cannot_tell(
+            said,
+            "the server refused our credentials: user and password",
+        );
     }
     if error.kind() == ErrorKind::Server(ServerErrorKind::BusyLoading) || code == "LOADING" {
         return Trouble::Down("it is still loading its data".to_owned());
     }
     if let Some(fault) = tls::fault(error) {
-        return Trouble::cannot_tell(format!("TLS: {fault}"), "name the right authority under `ca:`");
+        return Trouble::cannot_tell(
+            format!("TLS: {fault}"),
+            "name the right authority under `ca:`",
+        );
     }
     if error.is_connection_refusal() {
         return Trouble::Down("connection refused".to_owned());
@@ -115,7 +128,10 @@ pub async fn command(
     for word in words {
         command.arg(word);
     }
-    let value = connection.send_packed_command(&command).await.map_err(|e| trouble(&e))?;
+    let value = connection
+        .send_packed_command(&command)
+        .await
+        .map_err(|e| trouble(&e))?;
     let mut out = String::new();
     print(&value, &mut out);
     Ok(out.trim_end().replace("\r\n", "\n"))

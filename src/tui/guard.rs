@@ -117,6 +117,9 @@ mod tests {
         }
         guard.drawn(start + ms(5_000));
         assert_eq!((armed, started), (1, 0));
-        assert!(!guard.admits(true, start + ms(4_999)), "typed while the terminal stood still");
+        assert!(
+            !guard.admits(true, start + ms(4_999)),
+            "typed while the terminal stood still"
+        );
     }
 }

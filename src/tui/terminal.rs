@@ -235,10 +235,7 @@ fn is_gone(seen: PollFlags) -> bool {
 /// `poll` with no event asked for reports hang-ups and nothing else.
 pub(crate) fn wait_for_hang_up() {
     loop {
-        let mut fds = [PollFd::from_borrowed_fd(
-            stdio::stdin(),
-            PollFlags::empty(),
-        )];
+        let mut fds = [PollFd::from_borrowed_fd(stdio::stdin(), PollFlags::empty())];
         match poll(&mut fds, None) {
             Ok(_) if is_gone(fds[0].revents()) => return,
             Ok(_) | Err(Errno::INTR) => {}

@@ -12,7 +12,10 @@ use super::{
     step::{Action, Capture, Danger, Script, Step},
     triage::Next,
 };
-use crate::domain::{finding::{Pos, did_you_mean}, template};
+use crate::domain::{
+    finding::{Pos, did_you_mean},
+    template,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn find(r: &mut Reader, runbook: &Runbook) {
@@ -139,16 +142,20 @@ impl<'a> Known<'a> {
                 | CheckKind::Dns(_)
                 | CheckKind::File(_) => None,
             };
-            let kind = self.runbook.systems.get(&name.text).map(|s| s.kind.as_str());
-            if let (Some(wanted), Some(kind)) = (wanted, kind) {
-                if wanted != kind {
-                    r.error(
-                        "wrong-type",
-                        name.at,
-                        format!("`{name}` is a {kind} system, but this is a {wanted} check"),
-                        &format!("use `{kind}: {name}`, or another system"),
-                    );
-                }
+            let kind = self
+                .runbook
+                .systems
+                .get(&name.text)
+                .map(|s| s.kind.as_str());
+            if let (Some(wanted), Some(kind)) = (wanted, kind)
+                && wanted != kind
+            {
+                r.error(
+                    "wrong-type",
+                    name.at,
+                    format!("`{name}` is a {kind} system, but this is a {wanted} check"),
+                    &format!("use `{kind}: {name}`, or another system"),
+                );
             }
         }
         for (text, secret_ok) in check.templates() {
@@ -175,7 +182,9 @@ impl<'a> Known<'a> {
                 r.error(
                     "lower-case-in-script",
                     reference.at,
-                    format!("`{shown}` is empty here: scripts get variables by their upper-cased names"),
+                    format!(
+                        "`{shown}` is empty here: scripts get variables by their upper-cased names"
+                    ),
                     &format!("did you mean `${}`?", reference.name.to_ascii_uppercase()),
                 );
             }
@@ -235,22 +244,34 @@ fn duplicates(r: &mut Reader, runbook: &Runbook) {
             }
         }
     };
-    ids(r, runbook.procedures.iter().map(|p| &p.id).collect(), "procedure");
-    ids(r, runbook.severities.iter().map(|s| &s.id).collect(), "severity");
+    ids(
+        r,
+        runbook.procedures.iter().map(|p| &p.id).collect(),
+        "procedure",
+    );
+    ids(
+        r,
+        runbook.severities.iter().map(|s| &s.id).collect(),
+        "severity",
+    );
     ids(r, runbook.phases.iter().map(|p| &p.id).collect(), "phase");
-    ids(r, runbook.failures.iter().map(|f| &f.id).collect(), "failure row");
+    ids(
+        r,
+        runbook.failures.iter().map(|f| &f.id).collect(),
+        "failure row",
+    );
     for procedure in &runbook.procedures {
         let mut seen = BTreeSet::new();
         for path in &procedure.paths {
-            if let Some(id) = path.id.as_deref().filter(|id| !id.is_empty()) {
-                if !seen.insert(id) {
-                    r.error(
-                        "duplicate-id",
-                        path.at,
-                        format!("the path `{id}` stands here a second time"),
-                        "paths of a procedure have ids of their own",
-                    );
-                }
+            if let Some(id) = path.id.as_deref().filter(|id| !id.is_empty())
+                && !seen.insert(id)
+            {
+                r.error(
+                    "duplicate-id",
+                    path.at,
+                    format!("the path `{id}` stands here a second time"),
+                    "paths of a procedure have ids of their own",
+                );
             }
         }
     }
@@ -271,7 +292,11 @@ fn procedure_faults(r: &mut Reader, known: &Known<'_>, procedure: &Procedure) {
         }
         step_list(r, known, &path.steps, &[]);
     }
-    let before: Vec<&Step> = procedure.paths.iter().flat_map(|p: &Path| &p.steps).collect();
+    let before: Vec<&Step> = procedure
+        .paths
+        .iter()
+        .flat_map(|p: &Path| &p.steps)
+        .collect();
     step_list(r, known, &procedure.then, &before);
 }
 
@@ -296,7 +321,12 @@ fn step_faults(r: &mut Reader, known: &Known<'_>, step: &Step) {
     for check in step.checks() {
         known.check(r, check);
     }
-    for name in step.replaces.iter().chain(&step.recovers).chain(&step.measures) {
+    for name in step
+        .replaces
+        .iter()
+        .chain(&step.recovers)
+        .chain(&step.measures)
+    {
         known.system(r, name);
     }
     for name in &step.uses {
@@ -322,7 +352,9 @@ fn step_faults(r: &mut Reader, known: &Known<'_>, step: &Step) {
         known.script(r, script);
         for (name, value) in &script.env {
             let word = name.text.to_ascii_uppercase();
-            if ["PASSWORD", "SECRET", "TOKEN"].iter().any(|w| word.contains(w))
+            if ["PASSWORD", "SECRET", "TOKEN"]
+                .iter()
+                .any(|w| word.contains(w))
                 && !value.contains("${")
                 && !value.is_empty()
             {
@@ -341,10 +373,15 @@ fn step_faults(r: &mut Reader, known: &Known<'_>, step: &Step) {
     if let Action::Include(include) = &step.action {
         known.procedure(r, &include.of);
         if let Some(procedure) = known.runbook.procedure(&include.of.text) {
-            if let Some(path) = &include.path {
-                if procedure.path(Some(&path.text)).is_none() {
-                    unknown(r, path, "path", procedure.paths.iter().filter_map(|p| p.id.as_deref()));
-                }
+            if let Some(path) = &include.path
+                && procedure.path(Some(&path.text)).is_none()
+            {
+                unknown(
+                    r,
+                    path,
+                    "path",
+                    procedure.paths.iter().filter_map(|p| p.id.as_deref()),
+                );
             }
             for name in &include.steps {
                 let ids = || {
@@ -464,10 +501,10 @@ fn includes_in_circles(r: &mut Reader, runbook: &Runbook) {
                 );
                 break;
             }
-            if seen.insert(of.clone()) {
-                if let Some(next) = runbook.procedure(&of) {
-                    stack.extend(includes(next).into_iter().map(|(of, _)| (of, at)));
-                }
+            if seen.insert(of.clone())
+                && let Some(next) = runbook.procedure(&of)
+            {
+                stack.extend(includes(next).into_iter().map(|(of, _)| (of, at)));
             }
         }
     }
@@ -500,16 +537,28 @@ fn row_faults(r: &mut Reader, known: &Known<'_>, row: &FailureRow) {
         known.check(r, probe);
     }
     for name in &row.matches.step {
-        if !known.steps.iter().any(|full| super::names_step(full, &name.text)) {
+        if !known
+            .steps
+            .iter()
+            .any(|full| super::names_step(full, &name.text))
+        {
             unknown(r, name, "step", known.steps.iter().map(String::as_str));
         }
     }
     if let Some(go) = &row.go {
-        let is_step = known.steps.iter().any(|full| super::names_step(full, &go.text));
+        let is_step = known
+            .steps
+            .iter()
+            .any(|full| super::names_step(full, &go.text));
         let id = go.text.split('/').next().unwrap_or(&go.text);
         if !is_step && known.runbook.procedure(id).is_none() {
             let names = known.runbook.procedures.iter().map(|p| p.id.text.as_str());
-            unknown(r, go, "step or procedure", names.chain(known.steps.iter().map(String::as_str)));
+            unknown(
+                r,
+                go,
+                "step or procedure",
+                names.chain(known.steps.iter().map(String::as_str)),
+            );
         }
     }
 }

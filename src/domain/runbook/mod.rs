@@ -170,4 +170,3 @@ pub enum NameError {
     #[error("`{0}` could be {1}")]
     Several(String, String),
 }
-

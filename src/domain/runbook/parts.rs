@@ -150,18 +150,18 @@ pub struct Accepted {
 
 pub(super) fn read_runbook(r: &mut Reader, root: &Node) -> Option<Runbook> {
     let mut map = r.map(root, "a runbook")?;
-    if let Some(node) = map.required(r, "blackstart") {
-        if node.scalar() != Some("1") {
-            r.error(
-                "version",
-                node.at,
-                format!(
-                    "this is format `{}`; this version of blackstart reads format 1",
-                    node.scalar().unwrap_or(node.kind())
-                ),
-                "write `blackstart: 1`, or use a newer blackstart",
-            );
-        }
+    if let Some(node) = map.required(r, "blackstart")
+        && node.scalar() != Some("1")
+    {
+        r.error(
+            "version",
+            node.at,
+            format!(
+                "this is format `{}`; this version of blackstart reads format 1",
+                node.scalar().unwrap_or(node.kind())
+            ),
+            "write `blackstart: 1`, or use a newer blackstart",
+        );
     }
     let id = map.id(r, "id");
     if id.text.chars().any(|c| c.is_ascii_uppercase() || c == '_') {
@@ -337,7 +337,10 @@ fn read_phase(r: &mut Reader, node: &Node) -> Option<Phase> {
 fn read_backup(r: &mut Reader, node: &Node) -> Option<Backup> {
     let mut map = r.map(node, "a backup")?;
     let backup = Backup {
-        of: map.required(r, "of").and_then(|n| r.name(n, "of")).unwrap_or_default(),
+        of: map
+            .required(r, "of")
+            .and_then(|n| r.name(n, "of"))
+            .unwrap_or_default(),
         method: map.prose(r, "method").unwrap_or_default(),
         every: map.duration(r, "every"),
         keep: map.prose(r, "keep"),
@@ -385,7 +388,10 @@ fn read_procedure(r: &mut Reader, node: &Node) -> Option<Procedure> {
             "give the procedure another id",
         );
     }
-    let needs = map.get("needs").map(|n| read_needs(r, n)).unwrap_or_default();
+    let needs = map
+        .get("needs")
+        .map(|n| read_needs(r, n))
+        .unwrap_or_default();
     let paths_node = map.get("paths");
     let steps_node = map.get("steps");
     let paths = match (paths_node, steps_node) {
@@ -487,7 +493,10 @@ impl FailureRow {
             Some(_) => map.id(r, "id"),
             None => Name::default(),
         };
-        let matches = map.get("match").map(|n| read_match(r, n)).unwrap_or_default();
+        let matches = map
+            .get("match")
+            .map(|n| read_match(r, n))
+            .unwrap_or_default();
         let row = Self {
             symptom: map.prose(r, "symptom").unwrap_or_default(),
             cause: map.required_text(r, "cause"),

@@ -5,7 +5,8 @@ use regex::Regex;
 use std::sync::LazyLock;
 
 static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\$(?:\{[#!]?([A-Za-z_][A-Za-z0-9_]*)|([A-Za-z_][A-Za-z0-9_]*))").expect("a constant")
+    Regex::new(r"\$(?:\{[#!]?([A-Za-z_][A-Za-z0-9_]*)|([A-Za-z_][A-Za-z0-9_]*))")
+        .expect("a constant")
 });
 
 static NAMED: LazyLock<Regex> =
@@ -57,7 +58,9 @@ pub fn mentions(text: &str, variable: &str) -> bool {
     NAMED.find_iter(text).any(|m| {
         let name = m.as_str();
         name == upper
-            || name.strip_prefix(upper.as_str()).is_some_and(|rest| rest == "_SQL" || rest == "_EPOCH")
+            || name
+                .strip_prefix(upper.as_str())
+                .is_some_and(|rest| rest == "_SQL" || rest == "_EPOCH")
     })
 }
 
@@ -69,7 +72,10 @@ pub fn placeholders(text: &str, start: Pos) -> Vec<(String, Pos)> {
             continue;
         }
         for hit in PLACEHOLDER.find_iter(line) {
-            out.push((hit.as_str().to_owned(), place(start, number, line, hit.start())));
+            out.push((
+                hit.as_str().to_owned(),
+                place(start, number, line, hit.start()),
+            ));
         }
     }
     out
@@ -98,14 +104,20 @@ mod tests {
     #[test]
     fn references_are_found_where_bash_would_expand_them() {
         let script = "echo \"$TARGET\" ${dump_dir}/x '$not' \\$not\n# $not\ncat ${#LIST}\n";
-        let names: Vec<&str> = references(script, Pos::new(5, 9)).iter().map(|r| r.name).collect();
+        let names: Vec<&str> = references(script, Pos::new(5, 9))
+            .iter()
+            .map(|r| r.name)
+            .collect();
         assert_eq!(names, ["TARGET", "dump_dir", "LIST"]);
         assert_eq!(references(script, Pos::new(5, 9))[1].at, Pos::new(5, 24));
     }
 
     #[test]
     fn placeholders_are_told_from_redirections() {
-        let found = placeholders("kubectl delete pv <old-pv-name>\ncat <file >out\n", Pos::new(1, 1));
+        let found = placeholders(
+            "kubectl delete pv <old-pv-name>\ncat <file >out\n",
+            Pos::new(1, 1),
+        );
         assert_eq!(found.len(), 1);
     }
 }

@@ -145,7 +145,9 @@ impl Step {
             let Some(step) = Self::read(r, item) else {
                 continue;
             };
-            if let Some(other) = steps.iter().find(|s| s.id == step.id && !step.id.text.is_empty())
+            if let Some(other) = steps
+                .iter()
+                .find(|s| s.id == step.id && !step.id.text.is_empty())
             {
                 let first = other.at.line;
                 r.error(
@@ -229,7 +231,10 @@ impl Step {
             r.error(
                 "no-confirm",
                 self.at,
-                format!("`{}` destroys something but does not say what to type", self.id),
+                format!(
+                    "`{}` destroys something but does not say what to type",
+                    self.id
+                ),
                 "add `confirm: the name of what is destroyed`",
             );
         }
@@ -237,14 +242,22 @@ impl Step {
             r.error(
                 "remote-without-verify",
                 self.at,
-                format!("the work of `{}` goes on elsewhere, and nothing looks at it", self.id),
+                format!(
+                    "the work of `{}` goes on elsewhere, and nothing looks at it",
+                    self.id
+                ),
                 "add a `verify:` with a `within:`: it decides the outcome",
             );
         }
         let is_action = matches!(self.action, Action::Run(_) | Action::Kubernetes(_));
         if let Some(at) = attempts_at {
             if !(1..=1000).contains(&attempts) {
-                r.error("wrong-type", at, "`attempts` is a number from 1 to 1000", "");
+                r.error(
+                    "wrong-type",
+                    at,
+                    "`attempts` is a number from 1 to 1000",
+                    "",
+                );
             } else if attempts > 1 && self.danger == Danger::Destroy {
                 r.error(
                     "wrong-type",
@@ -273,7 +286,10 @@ impl Step {
             r.error(
                 "missing-key",
                 self.at,
-                format!("`{}` sets values but does not say which system moves", self.id),
+                format!(
+                    "`{}` sets values but does not say which system moves",
+                    self.id
+                ),
                 "add `replaces: [system]`",
             );
         }

@@ -68,7 +68,11 @@ impl SystemKind {
                 ("key", false),
                 ("connect_to", false),
             ],
-            Self::Kubernetes => &[("context", false), ("kubeconfig", false), ("namespace", false)],
+            Self::Kubernetes => &[
+                ("context", false),
+                ("kubeconfig", false),
+                ("namespace", false),
+            ],
             Self::Azure => &[("tenant", false), ("subscription", false)],
             Self::Aws => &[("account", false), ("region", false), ("profile", false)],
         }
@@ -116,11 +120,11 @@ impl System {
     fn read_keys(r: &mut Reader, name: Name, kind: SystemKind, mut map: Map<'_>) -> Self {
         let mut fields = IndexMap::new();
         for (key, _) in kind.keys() {
-            if let Some(node) = map.get(key) {
-                if let Some(text) = r.text(node, key) {
-                    check_field(r, kind, key, &text, node);
-                    fields.insert((*key).to_owned(), text);
-                }
+            if let Some(node) = map.get(key)
+                && let Some(text) = r.text(node, key)
+            {
+                check_field(r, kind, key, &text, node);
+                fields.insert((*key).to_owned(), text);
             }
         }
         let wanted: &[&'static str] = match kind {
@@ -205,7 +209,9 @@ fn check_field(r: &mut Reader, kind: SystemKind, key: &str, text: &str, node: &N
                 "verify-full, verify-ca or disable",
             );
         }
-        (SystemKind::Http, "base") if !text.starts_with("http://") && !text.starts_with("https://") => {
+        (SystemKind::Http, "base")
+            if !text.starts_with("http://") && !text.starts_with("https://") =>
+        {
             r.wrong_type(node, "`base` is a URL that begins with https://");
         }
         (_, "password" | "bearer") => {

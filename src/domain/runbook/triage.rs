@@ -53,7 +53,12 @@ impl Question {
             None => Vec::new(),
         };
         if choices.is_empty() && map.has("choices") {
-            r.error("dead-end", map.at, "a question without an answer", "add choices");
+            r.error(
+                "dead-end",
+                map.at,
+                "a question without an answer",
+                "add choices",
+            );
         }
         Self {
             ask,
@@ -119,15 +124,16 @@ impl Choice {
             }
         };
         map.done(r);
-        if let Next::Go(names) | Next::Pick(names) = &next {
-            if names.is_empty() && (go.is_some() || pick.is_some()) {
-                r.error(
-                    "dead-end",
-                    node.at,
-                    format!("the answer `{answer}` leads to no procedure"),
-                    "name at least one",
-                );
-            }
+        if let Next::Go(names) | Next::Pick(names) = &next
+            && names.is_empty()
+            && (go.is_some() || pick.is_some())
+        {
+            r.error(
+                "dead-end",
+                node.at,
+                format!("the answer `{answer}` leads to no procedure"),
+                "name at least one",
+            );
         }
         Some(Self {
             at: node.at,

@@ -91,22 +91,26 @@ impl Variable {
             choices: map.texts(r, "choices"),
             hint: Check::read_list(r, map.get("hint")),
             needed: map
-                .word(r, "needed", &[("plan", Needed::Plan), ("step", Needed::Step)])
+                .word(
+                    r,
+                    "needed",
+                    &[("plan", Needed::Plan), ("step", Needed::Step)],
+                )
                 .unwrap_or(Needed::Plan),
             from_baseline: map.word(r, "from", &[("baseline", true)]).unwrap_or(false),
             name,
         };
-        if let Some(node) = pattern_node {
-            if let Some(text) = r.text(node, "pattern") {
-                match Regex::new(&format!("^(?:{text})$")) {
-                    Ok(regex) => variable.pattern = Some(regex),
-                    Err(_) => r.error(
-                        "bad-regex",
-                        node.at,
-                        format!("`{text}` is not a regular expression"),
-                        "the whole value has to match it",
-                    ),
-                }
+        if let Some(node) = pattern_node
+            && let Some(text) = r.text(node, "pattern")
+        {
+            match Regex::new(&format!("^(?:{text})$")) {
+                Ok(regex) => variable.pattern = Some(regex),
+                Err(_) => r.error(
+                    "bad-regex",
+                    node.at,
+                    format!("`{text}` is not a regular expression"),
+                    "the whole value has to match it",
+                ),
             }
         }
         if kind == VarType::Choice && variable.choices.is_empty() {
@@ -127,12 +131,16 @@ impl Variable {
                 );
                 variable.default = None;
             }
-        } else if let (Some(text), Some(node)) = (variable.default.clone(), default_node) {
-            if !text.contains("${") {
-                if let Err(why) = variable.accept(&text) {
-                    r.error("wrong-type", node.at, format!("this default is refused: {why}"), "");
-                }
-            }
+        } else if let (Some(text), Some(node)) = (variable.default.clone(), default_node)
+            && !text.contains("${")
+            && let Err(why) = variable.accept(&text)
+        {
+            r.error(
+                "wrong-type",
+                node.at,
+                format!("this default is refused: {why}"),
+                "",
+            );
         }
         map.done(r);
         Some(variable)
@@ -172,13 +180,13 @@ impl Variable {
     /// The value in its normal form, or why it is refused. The refusal of a secret never quotes it.
     pub fn accept(&self, value: &str) -> Result<String, String> {
         let normal = self.normal(value)?;
-        if let Some(pattern) = &self.pattern {
-            if !pattern.is_match(&normal) {
-                return Err(match self.kind {
-                    VarType::Secret => "it does not have the form that the runbook asks for".to_owned(),
-                    _ => format!("`{normal}` does not match {}", pattern.as_str()),
-                });
-            }
+        if let Some(pattern) = &self.pattern
+            && !pattern.is_match(&normal)
+        {
+            return Err(match self.kind {
+                VarType::Secret => "it does not have the form that the runbook asks for".to_owned(),
+                _ => format!("`{normal}` does not match {}", pattern.as_str()),
+            });
         }
         for (bound, sign, word) in [(&self.min, ">=", "below"), (&self.max, "<=", "above")] {
             let Some(bound) = bound else { continue };
@@ -215,10 +223,9 @@ impl Variable {
             VarType::Number => parsed(f64::from_str(trimmed).is_ok_and(f64::is_finite), "a number"),
             VarType::Boolean => parsed(["true", "false"].contains(&trimmed), "true or false"),
             VarType::Timestamp => match chrono::DateTime::parse_from_rfc3339(trimmed) {
-                Ok(at) => Ok(at.with_timezone(&chrono::Utc).to_rfc3339_opts(
-                    chrono::SecondsFormat::AutoSi,
-                    true,
-                )),
+                Ok(at) => Ok(at
+                    .with_timezone(&chrono::Utc)
+                    .to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)),
                 Err(_) => Err(format!(
                     "`{trimmed}` is not a moment with a zone: write 2026-03-10T14:30:00Z"
                 )),
@@ -239,7 +246,9 @@ impl Variable {
             ),
             VarType::Url => parsed(
                 trimmed.split_once("://").is_some_and(|(scheme, rest)| {
-                    scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+                    scheme
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
                         && !rest.is_empty()
                         && !rest.contains(char::is_whitespace)
                 }),
@@ -262,14 +271,14 @@ impl Variable {
 pub fn exports(name: &str, kind: VarType, value: &str) -> Vec<(String, String)> {
     let upper = name.to_ascii_uppercase();
     let mut out = vec![(upper.clone(), value.to_owned())];
-    if kind == VarType::Timestamp {
-        if let Some(at) = expect::moment(value) {
-            out.push((
-                format!("{upper}_SQL"),
-                at.format("%Y-%m-%d %H:%M:%S%.f+00").to_string(),
-            ));
-            out.push((format!("{upper}_EPOCH"), at.timestamp().to_string()));
-        }
+    if kind == VarType::Timestamp
+        && let Some(at) = expect::moment(value)
+    {
+        out.push((
+            format!("{upper}_SQL"),
+            at.format("%Y-%m-%d %H:%M:%S%.f+00").to_string(),
+        ));
+        out.push((format!("{upper}_EPOCH"), at.timestamp().to_string()));
     }
     out
 }
@@ -306,22 +315,80 @@ fn name_fits(r: &mut Reader, name: &Name) {
 pub fn is_reserved(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     const EXACT: [&str; 28] = [
-        "PATH", "HOME", "IFS", "SHELL", "ENV", "TMPDIR", "KUBECONFIG", "USER", "LOGNAME", "PWD",
-        "OLDPWD", "CDPATH", "PS4", "SHELLOPTS", "PROMPT_COMMAND", "TERM", "LANG", "EDITOR",
-        "PAGER", "NODE_OPTIONS", "PYTHONPATH", "PYTHONHOME", "PERL5LIB", "PERL5OPT", "RUBYOPT",
-        "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+        "PATH",
+        "HOME",
+        "IFS",
+        "SHELL",
+        "ENV",
+        "TMPDIR",
+        "KUBECONFIG",
+        "USER",
+        "LOGNAME",
+        "PWD",
+        "OLDPWD",
+        "CDPATH",
+        "PS4",
+        "SHELLOPTS",
+        "PROMPT_COMMAND",
+        "TERM",
+        "LANG",
+        "EDITOR",
+        "PAGER",
+        "NODE_OPTIONS",
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "PERL5LIB",
+        "PERL5OPT",
+        "RUBYOPT",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
     ];
     const PREFIX: [&str; 10] = [
-        "LD_", "BASH", "AWS_", "AZURE_", "ARM_", "DYLD_", "LC_", "GIT_", "PGBACKREST_",
+        "LD_",
+        "BASH",
+        "AWS_",
+        "AZURE_",
+        "ARM_",
+        "DYLD_",
+        "LC_",
+        "GIT_",
+        "PGBACKREST_",
         "REDISCLI_",
     ];
     const LIBPQ: [&str; 32] = [
-        "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE",
-        "PGSERVICE", "PGSERVICEFILE", "PGOPTIONS", "PGSSLMODE", "PGSSLCERT", "PGSSLKEY",
-        "PGSSLROOTCERT", "PGSSLCRL", "PGAPPNAME", "PGCONNECT_TIMEOUT", "PGCLIENTENCODING",
-        "PGTZ", "PGDATESTYLE", "PGDATA", "PGREQUIREPEER", "PGCHANNELBINDING", "PGGSSENCMODE",
-        "PGKRBSRVNAME", "PGREQUIRESSL", "PGSSLCOMPRESSION", "PGSSLSNI", "PGTARGETSESSIONATTRS",
-        "PGLOCALEDIR", "PGSYSCONFDIR", "PGGEQO",
+        "PGHOST",
+        "PGHOSTADDR",
+        "PGPORT",
+        "PGDATABASE",
+        "PGUSER",
+        "PGPASSWORD",
+        "PGPASSFILE",
+        "PGSERVICE",
+        "PGSERVICEFILE",
+        "PGOPTIONS",
+        "PGSSLMODE",
+        "PGSSLCERT",
+        "PGSSLKEY",
+        "PGSSLROOTCERT",
+        "PGSSLCRL",
+        "PGAPPNAME",
+        "PGCONNECT_TIMEOUT",
+        "PGCLIENTENCODING",
+        "PGTZ",
+        "PGDATESTYLE",
+        "PGDATA",
+        "PGREQUIREPEER",
+        "PGCHANNELBINDING",
+        "PGGSSENCMODE",
+        "PGKRBSRVNAME",
+        "PGREQUIRESSL",
+        "PGSSLCOMPRESSION",
+        "PGSSLSNI",
+        "PGTARGETSESSIONATTRS",
+        "PGLOCALEDIR",
+        "PGSYSCONFDIR",
+        "PGGEQO",
     ];
     EXACT.contains(&upper.as_str())
         || LIBPQ.contains(&upper.as_str())
@@ -347,7 +414,11 @@ mod tests {
             (VarType::Integer, "412", "4.5"),
             (VarType::Number, "4.5", "many"),
             (VarType::Boolean, "true", "yes"),
-            (VarType::Timestamp, "2026-03-10T15:30:00+01:00", "2026-03-10 14:30"),
+            (
+                VarType::Timestamp,
+                "2026-03-10T15:30:00+01:00",
+                "2026-03-10 14:30",
+            ),
             (VarType::Duration, "1h30m", "soon"),
             (VarType::Size, "50Gi", "big"),
             (VarType::Choice, "blue", "red"),
@@ -359,7 +430,9 @@ mod tests {
             assert!(of(kind).accept(bad).is_err(), "{bad}");
         }
         assert_eq!(
-            of(VarType::Timestamp).accept("2026-03-10T15:30:00+01:00").as_deref(),
+            of(VarType::Timestamp)
+                .accept("2026-03-10T15:30:00+01:00")
+                .as_deref(),
             Ok("2026-03-10T14:30:00Z")
         );
     }
@@ -367,7 +440,10 @@ mod tests {
     #[test]
     fn a_moment_is_also_exported_for_sql_and_as_seconds() {
         let all = exports("target", VarType::Timestamp, "2026-03-10T14:30:00Z");
-        assert_eq!(all[1], ("TARGET_SQL".into(), "2026-03-10 14:30:00+00".into()));
+        assert_eq!(
+            all[1],
+            ("TARGET_SQL".into(), "2026-03-10 14:30:00+00".into())
+        );
         assert_eq!(all[2], ("TARGET_EPOCH".into(), "1773153000".into()));
     }
 

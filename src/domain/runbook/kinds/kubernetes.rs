@@ -25,7 +25,16 @@ const LOOKS: [&str; 12] = [
     "absent",
 ];
 const DETAILS: [&str; 10] = [
-    "none", "phase", "keys", "json", "exec", "command", "container", "namespace", "for", "ready",
+    "none",
+    "phase",
+    "keys",
+    "json",
+    "exec",
+    "command",
+    "container",
+    "namespace",
+    "for",
+    "ready",
 ];
 
 impl Words {

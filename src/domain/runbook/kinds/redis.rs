@@ -12,9 +12,30 @@ pub struct Words {
 
 /// Commands that change data or the server, for which no server needs to be asked.
 const WRITES: [&str; 24] = [
-    "SET", "DEL", "FLUSHALL", "FLUSHDB", "EXPIRE", "PERSIST", "RENAME", "HSET", "HDEL", "LPUSH",
-    "RPUSH", "LPOP", "RPOP", "SADD", "SREM", "ZADD", "ZREM", "INCR", "DECR", "SHUTDOWN", "SAVE",
-    "BGSAVE", "BGREWRITEAOF", "EVAL",
+    "SET",
+    "DEL",
+    "FLUSHALL",
+    "FLUSHDB",
+    "EXPIRE",
+    "PERSIST",
+    "RENAME",
+    "HSET",
+    "HDEL",
+    "LPUSH",
+    "RPUSH",
+    "LPOP",
+    "RPOP",
+    "SADD",
+    "SREM",
+    "ZADD",
+    "ZREM",
+    "INCR",
+    "DECR",
+    "SHUTDOWN",
+    "SAVE",
+    "BGSAVE",
+    "BGREWRITEAOF",
+    "EVAL",
 ];
 
 impl Words {
@@ -25,7 +46,9 @@ impl Words {
         let first = command.first().map(|c| c.to_ascii_uppercase());
         if let (Some(first), Some(node)) = (&first, node) {
             let config_set = first == "CONFIG"
-                && !command.get(1).is_some_and(|c| c.eq_ignore_ascii_case("get"));
+                && !command
+                    .get(1)
+                    .is_some_and(|c| c.eq_ignore_ascii_case("get"));
             if WRITES.contains(&first.as_str()) || config_set {
                 r.error(
                     "write-in-check",
