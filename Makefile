@@ -20,7 +20,7 @@ torture: ## all tests with the long loops: kills, dropped sessions, power cuts
 	BLACKSTART_TORTURE=1 NEXTEST_PROFILE=torture tests/run.sh --no-fail-fast
 
 bench: ## measure what the README promises, against the tools beside it
-	tests/bench.sh
+	cargo bench --locked --bench promises
 
 clean: ## remove what was built
 	cargo clean

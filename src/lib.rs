@@ -1,13 +1,44 @@
-//! blackstart
+//! # blackstart
+//!
+//! A full-screen terminal cockpit for disaster recovery. An **incident is its journal**: people and
+//! processes only propose; one engine decides, writes, then applies, then acts; screens draw what was
+//! applied.
+//!
+//! ```text
+//!  ask ──► decide ──► write ──► apply ──► act
+//!   ▲      (pure)    (fsync)    (pure)   (edge)
+//!   │                             │         │
+//!  keys                         draw     reports ──► ask …
+//! ```
+//!
+//! The rooms, from the ground up; imports only go down, and a test holds that:
+//!
+//! | room | what it owns |
+//! |---|---|
+//! | [`domain`] | pure: runbooks as written, what can happen, the fold, what should happen next |
+//! | [`private`], [`clock`], [`trace`] | private files, the two clocks, the debug log |
+//! | [`journal`], [`logs`], [`values`] | the record; an attempt's output; values and their masked twins |
+//! | [`systems`], [`checks`] | named connections and their identity; what can be looked at |
+//! | [`supervisor`] | attempts: processes that outlive the cockpit |
+//! | [`store`], [`export`] | the state folder; what is handed on |
+//! | [`engine`] | sole owner of an incident |
+//! | [`tui`] | the cockpit |
+//! | [`cli`] | arguments to calls |
+
 pub mod checks;
+pub mod cli;
 pub mod clock;
 pub mod domain;
+pub mod engine;
+pub mod export;
 pub mod journal;
 pub mod logs;
 pub mod private;
 pub mod store;
 pub mod supervisor;
 pub mod systems;
+pub mod trace;
+// pub mod tui;
 pub mod values;
 
 /// Who acts: `user@host`, as the journal names people.
@@ -19,6 +50,3 @@ pub fn who() -> String {
     let host = rustix::system::uname();
     format!("{user}@{}", host.nodename().to_string_lossy())
 }
-pub mod cli;
-pub mod engine;
-pub mod export;

@@ -87,7 +87,8 @@ impl LogWriter {
                 StreamName::Err => "err",
             };
             // A time that is missing costs less than a line of output.
-            let _ = writeln!(self.index, "{} {ms} {name}", self.len);
+            let mark = format!("{} {ms} {name}\n", self.len);
+            let _ = self.index.write_all(mark.as_bytes());
             self.last_mark = Some((now, stream));
             self.indexed = self.len;
         }

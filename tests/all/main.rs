@@ -8,6 +8,7 @@
 mod cockpit;
 mod control;
 mod harness;
+mod house;
 mod kills;
 mod looking;
 mod platform;

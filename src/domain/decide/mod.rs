@@ -1,14 +1,18 @@
 //! What should happen next: wishes and reports in, events or a refusal out. No clock, no IO.
 
+mod start;
+
+pub use start::{may_start, missing_values, start};
+
 use super::{
     event::{
         AttemptKind, Cause, CheckResult, Ending, Event, Identity, Outcome, PinnedBy, PlanStep,
         Targets,
     },
     expect,
-    incident::{Incident, IncidentState, PlannedStep, StepState},
+    incident::{Incident, IncidentState, PlannedStep},
     plan::{self, Chosen, PlanError},
-    runbook::{Action, Danger, Runbook, Step, find_step},
+    runbook::{Runbook, find_step},
     text::Clean,
 };
 use chrono::{DateTime, Utc};
@@ -323,209 +327,6 @@ pub fn decide(
             how: Clean::line(&how),
         }]),
     }
-}
-
-/// May the step be started at all? Asked before the edge looks, and again with what it saw.
-pub fn may_start<'i>(
-    incident: &'i Incident,
-    runbook: &Runbook,
-    start: &Start,
-) -> Result<&'i PlannedStep, Refusal> {
-    if incident.state() == IncidentState::Closed {
-        return Err(Refusal::Closed);
-    }
-    let planned = planned(incident, &start.step)?;
-    let name = planned.plan.step.clone();
-    if let Some(attempt) = planned.running() {
-        return Err(if attempt.unsupervised {
-            Refusal::Unsupervised(name)
-        } else {
-            Refusal::Running(name)
-        });
-    }
-    let step = runbook
-        .step(&name)
-        .ok_or_else(|| Refusal::UnknownStep(name.clone()))?;
-    if start.undo {
-        return match &step.undo {
-            None => Err(Refusal::NoUndo(name)),
-            Some(super::runbook::Undo::Kubernetes(_)) => Err(Refusal::NoHands(name)),
-            Some(super::runbook::Undo::Run(_)) => Ok(planned),
-        };
-    }
-    if matches!(step.action, Action::Kubernetes(_)) {
-        return Err(Refusal::NoHands(name));
-    }
-    let reasoned = start
-        .reason
-        .as_deref()
-        .is_some_and(|r| !r.trim().is_empty());
-    match planned.state() {
-        StepState::Succeeded if !reasoned && !planned.fetch_again => {
-            return Err(Refusal::Again(name));
-        }
-        StepState::Unknown if !reasoned => return Err(Refusal::EndUnknown(name)),
-        StepState::Succeeded
-        | StepState::Unknown
-        | StepState::Pending
-        | StepState::Running
-        | StepState::Unverified
-        | StepState::Failed
-        | StepState::Skipped => {}
-    }
-    let waits = incident.waits_for(planned);
-    if !waits.is_empty() && !reasoned {
-        return Err(Refusal::OutOfOrder {
-            step: name,
-            for_: waits.join(", "),
-        });
-    }
-    if step.is_manual() && start.saw.as_deref().is_none_or(|s| s.trim().is_empty()) {
-        return Err(Refusal::Saw(name));
-    }
-    let missing = missing_values(incident, runbook, step);
-    if !missing.is_empty() {
-        return Err(Refusal::MissingValues(missing.join(", ")));
-    }
-    Ok(planned)
-}
-
-/// The names of values that a step needs and that nobody has given.
-pub fn missing_values(incident: &Incident, runbook: &Runbook, step: &Step) -> Vec<String> {
-    plan::needs(runbook, step)
-        .into_iter()
-        .filter(|name| !incident.values.contains_key(name))
-        .collect()
-}
-
-/// A start, decided with what the edge saw: an attempt, a skip ("already done"), or a refusal with
-/// the event that records it.
-pub fn start(
-    incident: &Incident,
-    runbook: &Runbook,
-    start: &Start,
-    sight: &Sight,
-) -> Result<Vec<Event>, (Refusal, Vec<Event>)> {
-    let planned = may_start(incident, runbook, start).map_err(|r| (r, Vec::new()))?;
-    let name = planned.plan.step.clone();
-    let step = runbook
-        .step(&name)
-        .ok_or_else(|| (Refusal::UnknownStep(name.clone()), Vec::new()))?;
-    let mut events = Vec::new();
-    if let Some(unless) = &sight.unless
-        && unless.passed
-        && !start.anyway
-        && !start.undo
-    {
-        events.push(Event::StepSkipped {
-            step: name,
-            reason: Clean::line(&format!(
-                "already done: {} saw {}",
-                unless.what, unless.seen
-            )),
-            checks: vec![unless.clone()],
-        });
-        return Ok(events);
-    }
-    if step.danger != Danger::None || start.undo {
-        events = right_target(incident, runbook, planned, step, sight)?;
-    }
-    if step.danger == Danger::Destroy && !start.undo {
-        let wanted = sight.confirm.clone().unwrap_or_default();
-        if start.typed.as_deref().map(str::trim) != Some(wanted.trim()) {
-            return Err((Refusal::Confirm(wanted), Vec::new()));
-        }
-    }
-    let n = planned.attempts.last().map_or(1, |a| a.n + 1);
-    let waits = !incident.waits_for(planned).is_empty()
-        || matches!(planned.state(), StepState::Succeeded | StepState::Unknown);
-    let id = &planned.plan.id;
-    events.push(Event::AttemptStarted {
-        n,
-        kind: if start.undo {
-            AttemptKind::Undo
-        } else {
-            AttemptKind::Run
-        },
-        dir: format!("steps/{:02}-{id}-a{n}", planned.plan.number),
-        command: Clean::new(&sight.command),
-        confirmed: (step.danger == Danger::Destroy && !start.undo)
-            .then(|| Clean::line(&sight.confirm.clone().unwrap_or_default())),
-        out_of_order: start
-            .reason
-            .as_deref()
-            .filter(|_| waits)
-            .map(|r| Clean::new(r.trim())),
-        saw: start.saw.as_deref().map(|s| Clean::new(s.trim())),
-        tries_left: start.tries_left.unwrap_or(0),
-        step: name,
-    });
-    Ok(events)
-}
-
-/// Every target of a change is the pinned one; what is met for the first time is pinned now.
-fn right_target(
-    incident: &Incident,
-    runbook: &Runbook,
-    planned: &PlannedStep,
-    step: &Step,
-    sight: &Sight,
-) -> Result<Vec<Event>, (Refusal, Vec<Event>)> {
-    let mut events = Vec::new();
-    for (system, read) in &sight.identities {
-        let pin = incident.pins.get(system);
-        if let Some((new, _)) = pin.and_then(|p| p.proposed.as_ref()) {
-            let refusal = Refusal::UnconfirmedTarget {
-                system: system.clone(),
-                fingerprint: new.fingerprint(),
-            };
-            return Err((refusal, Vec::new()));
-        }
-        let pinned = pin.and_then(|p| p.identity.as_ref());
-        match (pinned, read) {
-            (Some(pinned), IdentityRead::Is(seen)) if !pinned.same(seen) => {
-                let reason = format!(
-                    "`{system}` is not the pinned one: pinned {}, seen {}",
-                    pinned.fingerprint(),
-                    seen.fingerprint()
-                );
-                let event = Event::TargetRefused {
-                    system: system.clone(),
-                    pinned: pinned.clone(),
-                    seen: Some(seen.clone()),
-                    step: planned.plan.step.clone(),
-                    reason: Clean::line(&reason),
-                };
-                let system = system.clone();
-                return Err((Refusal::WrongTarget { system, reason }, vec![event]));
-            }
-            (Some(_), IdentityRead::Is(_)) | (None, IdentityRead::NoAnswer(_)) => {}
-            (None, IdentityRead::Is(seen)) => events.push(Event::IdentityPinned {
-                system: system.clone(),
-                identity: seen.clone(),
-                by: PinnedBy::FirstContact,
-            }),
-            (Some(pinned), IdentityRead::NoAnswer(why)) => {
-                if plan::expects_silence(runbook, &planned.plan.procedure, step, system) {
-                    continue;
-                }
-                let reason = format!(
-                    "`{system}` does not answer ({why}), so it cannot be known to be {}; a step that brings it back says `recovers: [{system}]`",
-                    pinned.fingerprint()
-                );
-                let event = Event::TargetRefused {
-                    system: system.clone(),
-                    pinned: pinned.clone(),
-                    seen: None,
-                    step: planned.plan.step.clone(),
-                    reason: Clean::line(&reason),
-                };
-                let system = system.clone();
-                return Err((Refusal::NoAnswer { system, reason }, vec![event]));
-            }
-        }
-    }
-    Ok(events)
 }
 
 /// What was seen becomes facts. What is already known, or makes no sense, becomes nothing.

@@ -1,0 +1,139 @@
+//! What a person would be asked for, named before anything starts.
+
+use super::Said;
+use crate::{
+    domain::{
+        plan,
+        runbook::{Action, Danger, Needed, Runbook, Step, SystemKind},
+        template,
+    },
+    engine::Value,
+};
+use std::collections::BTreeSet;
+
+/// Everything that a person would be asked for, named before anything starts.
+pub(super) fn missing(
+    runbook: &Runbook,
+    steps: &[&str],
+    values: &[Value],
+    said: &Said,
+) -> Vec<String> {
+    let mut held: BTreeSet<String> = values.iter().map(|v| v.name.clone()).collect();
+    let mut asked: BTreeSet<String> = BTreeSet::new();
+    let mut out = Vec::new();
+    for name in steps {
+        let Some(step) = runbook.step(name) else {
+            continue;
+        };
+        for value in plan::needs(runbook, step) {
+            if !held.contains(&value) && asked.insert(value.clone()) {
+                out.push(how_to_give(runbook, &value));
+            }
+        }
+        held.extend(step.capture.iter().map(|(n, _)| n.text.clone()));
+        held.extend(step.set.iter().map(|(n, _)| n.text.clone()));
+        if step.danger == Danger::Destroy {
+            let typed = step.confirm.as_deref().unwrap_or("NAME");
+            let known = template::fill(typed, |n| {
+                let value = values.iter().find(|v| v.name == n && !v.secret);
+                value.map(|v| v.value.clone())
+            });
+            let wanted = known.unwrap_or_else(|_| typed.to_owned());
+            // What only a captured value can tell is compared when its step comes.
+            let fits = |given: &str| given.trim() == wanted.trim() || wanted.contains("${");
+            if !said.approval(name).is_some_and(fits) {
+                out.push(format!(
+                    "`{name}` destroys something: --approve {name}={wanted}"
+                ));
+            }
+        }
+        if matches!(step.action, Action::Manual(_)) && !said.confirms(name) {
+            out.push(format!("`{name}` is done by a person: --confirm {name}"));
+        }
+        for system in &step.replaces {
+            let address = new_address(runbook, step, &system.text, values);
+            let named = said.accept.iter().filter(|(s, _)| *s == system.text);
+            if !named
+                .into_iter()
+                .any(|(_, accepted)| may_be(accepted, address.as_deref()))
+            {
+                let shown = address.unwrap_or_else(|| "HOST:PORT".to_owned());
+                out.push(format!(
+                    "`{name}` moves `{system}`: --accept-identity {system}={shown}"
+                ));
+            }
+        }
+    }
+    for check in &runbook.recovered.when {
+        let mut needed: BTreeSet<String> = BTreeSet::new();
+        for (text, _) in check.templates() {
+            needed.extend(template::names(text).into_iter().map(str::to_owned));
+        }
+        if let Some(system) = check.system() {
+            needed.extend(plan::system_needs(runbook, &system.text));
+        }
+        for value in needed {
+            if !held.contains(&value) && asked.insert(value.clone()) {
+                out.push(how_to_give(runbook, &value));
+            }
+        }
+    }
+    out
+}
+
+fn how_to_give(runbook: &Runbook, name: &str) -> String {
+    let variable = runbook.variable(name);
+    let what = variable
+        .ask
+        .clone()
+        .unwrap_or_else(|| variable.type_name().to_owned());
+    let example = variable.example.as_deref().unwrap_or("VALUE");
+    match (&variable.env, variable.is_secret()) {
+        (Some(env), true) => format!("the secret `{name}` ({what}): set {env} in the environment"),
+        (None, true) => format!(
+            "the secret `{name}` ({what}): it has no `env:`, so it can only be typed in the cockpit"
+        ),
+        (_, false) => {
+            let when = match variable.needed {
+                Needed::Plan => "",
+                Needed::Step => ", needed when its step comes",
+            };
+            format!("the value `{name}` ({what}{when}): --set {name}={example}")
+        }
+    }
+}
+
+/// Can what was accepted be the target at this address?
+fn may_be(accepted: &str, address: Option<&str>) -> bool {
+    match address {
+        Some(address) if accepted.contains(':') => accepted.split('/').next() == Some(address),
+        // An identifier alone, or an address that nobody knows yet.
+        Some(_) | None => true,
+    }
+}
+
+/// Where the new target will be, when that is known before it is there.
+fn new_address(runbook: &Runbook, step: &Step, system: &str, values: &[Value]) -> Option<String> {
+    let plain = |name: &str| {
+        let value = values.iter().find(|v| v.name == name && !v.secret);
+        value.map(|v| v.value.clone())
+    };
+    let known = |name: &str| match step.set.iter().find(|(n, _)| n.text == name) {
+        Some((_, text)) => template::fill(text, plain).ok(),
+        None => plain(name),
+    };
+    let system = runbook.systems.get(system)?;
+    let field = |key: &str, otherwise: &str| {
+        let text = system.fields.get(key).map_or(otherwise, String::as_str);
+        template::fill(text, known).ok()
+    };
+    let port = match system.kind {
+        SystemKind::Redis => "6379",
+        _ => "5432",
+    };
+    Some(format!(
+        "{}:{}",
+        field("host", "localhost")?,
+        field("port", port)?
+    ))
+}

@@ -1,0 +1,428 @@
+//! An incident driven through its plan, told as it goes.
+
+use super::{Said, refused};
+use crate::{
+    cli::{Exit, Failure, ResumeArgs, incidents, say},
+    domain::{
+        decide::{Command, Refusal, Start},
+        event::{Entry, Outcome},
+        incident::{Incident, PlannedStep, StepState},
+        plan::Chosen,
+        runbook::find_step,
+        text::Clean,
+    },
+    engine::Handle,
+    export::{json::summary, timeline},
+};
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use std::sync::Arc;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+/// Drives an incident through its plan, printing as it goes.
+pub(super) struct Drive {
+    handle: Handle,
+    said: Said,
+    /// An empty line asks the printer to say that it has printed what came before.
+    lines: mpsc::UnboundedSender<String>,
+    printed: Arc<tokio::sync::Notify>,
+}
+
+impl Drive {
+    pub(super) fn new(
+        handle: Handle,
+        said: Said,
+        lines: mpsc::UnboundedSender<String>,
+        mut written: mpsc::UnboundedReceiver<String>,
+    ) -> Self {
+        let json = said.json;
+        let printed = Arc::new(tokio::sync::Notify::new());
+        let done = printed.clone();
+        tokio::spawn(async move {
+            while let Some(line) = written.recv().await {
+                if line.is_empty() {
+                    done.notify_one();
+                    continue;
+                }
+                if json {
+                    say(&line);
+                    continue;
+                }
+                let entry: Option<Entry> = serde_json::from_str(&line).ok();
+                if let Some(entry) = entry {
+                    let at = entry.at.format("%H:%M:%SZ");
+                    say(&format!(
+                        "{at} {}",
+                        Clean::line(&timeline::describe(&entry.event))
+                    ));
+                }
+            }
+        });
+        Self {
+            handle,
+            said,
+            lines,
+            printed,
+        }
+    }
+
+    /// What `resume --headless` asks for: wait, skip, retry, and only then go on.
+    pub(super) async fn again(
+        &mut self,
+        args: &ResumeArgs,
+        skips: &[(String, String)],
+    ) -> Result<Exit, Failure> {
+        self.wait_for_all(None).await?;
+        for (step, reason) in skips {
+            let wish = Command::Skip {
+                step: step.clone(),
+                reason: reason.clone(),
+            };
+            let skipped = self.handle.wish(wish).await;
+            skipped.map_err(|r| refused(step, &r))?;
+        }
+        for step in &args.retry {
+            let exit = self.start(step, Some("asked for with --retry")).await?;
+            if exit != Exit::Done {
+                return self.finish(exit).await;
+            }
+        }
+        if args.go_on {
+            return self.go_on(false).await;
+        }
+        self.as_it_stands().await
+    }
+
+    pub(super) async fn begin(
+        &self,
+        severity: Option<&str>,
+        since: Option<(DateTime<Utc>, String)>,
+        go: Vec<Chosen>,
+    ) -> Result<(), Failure> {
+        let mut wishes = Vec::new();
+        if let Some(severity) = severity {
+            wishes.push(Command::DeclareSeverity {
+                severity: severity.to_owned(),
+            });
+        }
+        let (began_at, source) = since.unwrap_or_else(|| {
+            (
+                self.handle.incident().opened_at,
+                "when it was opened: --since was not given".to_owned(),
+            )
+        });
+        wishes.push(Command::SetBegan { began_at, source });
+        wishes.push(Command::Plan { go });
+        for wish in wishes {
+            let granted = self.handle.wish(wish).await;
+            granted.map_err(|r| refused("the plan", &r))?;
+        }
+        self.handle.pin_all().await;
+        self.handle.settle().await;
+        Ok(())
+    }
+
+    /// Starts every step whose turn has come, one after the other, until the end or until a person is
+    /// needed.
+    pub(super) async fn go_on(&mut self, fresh: bool) -> Result<Exit, Failure> {
+        loop {
+            self.wait_for_all(None).await?;
+            let incident = self.handle.incident();
+            if incident.recovered_at.is_some() && !fresh {
+                return self.finish(verdict(&incident)).await;
+            }
+            if let Some(exit) = self.halted(&incident).await {
+                return self.finish(exit).await;
+            }
+            let Some(next) = incident.next_step().map(|s| s.plan.step.clone()) else {
+                break;
+            };
+            let exit = self.start(&next, None).await?;
+            if exit != Exit::Done {
+                return self.finish(exit).await;
+            }
+        }
+        self.recover().await
+    }
+
+    /// Something that keeps the plan from going on.
+    async fn halted(&self, incident: &Incident) -> Option<Exit> {
+        for step in &incident.steps {
+            match step.state() {
+                StepState::Failed => {
+                    self.complain(step);
+                    return Some(Exit::Failed);
+                }
+                StepState::Unknown | StepState::Unverified => {
+                    self.tell(&format!(
+                        "{}: {}; look at it, then: blackstart resume {} --headless --continue --retry {}",
+                        step.plan.step,
+                        step.reason().unwrap_or_else(|| step.state().as_str().to_owned()),
+                        incident.id,
+                        step.plan.step,
+                    ));
+                    return Some(Exit::PersonNeeded);
+                }
+                StepState::Succeeded if step.fetch_again => {
+                    self.tell(&format!(
+                        "{}: fetch again: its secret was only in memory: --retry {}",
+                        step.plan.step, step.plan.step
+                    ));
+                    return Some(Exit::PersonNeeded);
+                }
+                StepState::Running => {
+                    self.tell(&format!(
+                        "{} is running without supervisor: how it ends will not be known; wait for it, or stop it in the cockpit",
+                        step.plan.step
+                    ));
+                    return Some(Exit::PersonNeeded);
+                }
+                StepState::Pending | StepState::Succeeded | StepState::Skipped => {}
+            }
+        }
+        None
+    }
+
+    /// Starts a step and waits until it has ended, with every try that its runbook asks for.
+    async fn start(&mut self, step: &str, reason: Option<&str>) -> Result<Exit, Failure> {
+        let incident = self.handle.incident();
+        let all = incident.steps.iter().map(|s| s.plan.step.as_str());
+        let full = find_step(all, step)
+            .map_err(|e| Failure::usage(e.to_string(), ""))?
+            .to_owned();
+        let start = Start {
+            typed: self.said.approval(&full).map(str::to_owned),
+            saw: self
+                .said
+                .confirms(&full)
+                .then(|| "confirmed on the command line".to_owned()),
+            reason: reason.map(str::to_owned),
+            step: full.clone(),
+            ..Start::default()
+        };
+        let started = tokio::select! {
+            started = self.handle.start(start) => started,
+            () = interrupted() => return Err(self.interrupted()),
+        };
+        if let Err(refusal) = started {
+            let failure = refused(&full, &refusal);
+            let exit = self.exit_of(&refusal, failure.exit);
+            self.tell(&format!("{}\n  → {}", failure.what, failure.next));
+            return Ok(exit);
+        }
+        self.wait_for_all(Some(&full)).await?;
+        let incident = self.handle.incident();
+        let Some(step) = incident.step(&full) else {
+            return Ok(Exit::Failed);
+        };
+        Ok(match step.state() {
+            StepState::Succeeded | StepState::Skipped => Exit::Done,
+            StepState::Failed => {
+                self.complain(step);
+                Exit::Failed
+            }
+            StepState::Pending
+            | StepState::Running
+            | StepState::Unverified
+            | StepState::Unknown => Exit::PersonNeeded,
+        })
+    }
+
+    /// A target that somebody named beforehand and that is another is the wrong one.
+    fn exit_of(&self, refusal: &Refusal, otherwise: Exit) -> Exit {
+        match refusal {
+            Refusal::UnconfirmedTarget { system, .. }
+                if self.said.accept.iter().any(|(s, _)| s == system) =>
+            {
+                Exit::WrongTarget
+            }
+            _ => otherwise,
+        }
+    }
+
+    /// Waits until nothing runs and nothing is still to be tried or looked up.
+    async fn wait_for_all(&mut self, started: Option<&str>) -> Result<(), Failure> {
+        let mut watch = self.handle.watch();
+        let mut hup = interrupts();
+        loop {
+            let incident = watch.borrow_and_update().clone();
+            let pending = incident.steps.iter().find(|s| unsettled(s, started));
+            if pending.is_none() {
+                return Ok(());
+            }
+            tokio::select! {
+                changed = watch.changed() => {
+                    changed.map_err(|_| Failure::new(Exit::Failed, "the engine has ended", ""))?;
+                }
+                () = hup.any() => return Err(self.interrupted()),
+            }
+        }
+    }
+
+    fn interrupted(&self) -> Failure {
+        let id = self.handle.dir().id.clone();
+        let runs: Vec<String> = self
+            .handle
+            .incident()
+            .running()
+            .map(|(step, _)| step.to_owned())
+            .collect();
+        let goes_on = match runs.is_empty() {
+            true => "nothing was running".to_owned(),
+            false => format!("{} goes on running", runs.join(", ")),
+        };
+        Failure::new(
+            Exit::PersonNeeded,
+            format!("interrupted; {goes_on}"),
+            format!("blackstart resume {id} --headless --continue"),
+        )
+    }
+
+    async fn recover(&self) -> Result<Exit, Failure> {
+        let incident = self.handle.incident();
+        let unconfirmed: Vec<_> = incident
+            .pins
+            .iter()
+            .filter_map(|(s, p)| Some((s, p.proposed.as_ref()?)))
+            .collect();
+        if let Some((system, (new, _))) = unconfirmed.first() {
+            let refusal = Refusal::UnconfirmedTarget {
+                system: (*system).clone(),
+                fingerprint: new.fingerprint(),
+            };
+            let failure = refused("recovery", &refusal);
+            self.tell(&format!("{}\n  → {}", failure.what, failure.next));
+            return self.finish(self.exit_of(&refusal, failure.exit)).await;
+        }
+        let mut hup = interrupts();
+        tokio::select! {
+            () = self.handle.check_recovery() => {}
+            () = hup.any() => return Err(self.interrupted()),
+        }
+        let incident = self.handle.incident();
+        self.finish(verdict(&incident)).await
+    }
+
+    /// Without `--continue`: what was waited for decides.
+    async fn as_it_stands(&self) -> Result<Exit, Failure> {
+        let incident = self.handle.incident();
+        if let Some(exit) = self.halted(&incident).await {
+            return self.finish(exit).await;
+        }
+        let left = incident
+            .steps
+            .iter()
+            .filter(|s| !s.state().is_done())
+            .count();
+        if left > 0 {
+            self.tell(&format!(
+                "{left} steps are left: blackstart resume {} --headless --continue",
+                incident.id
+            ));
+        }
+        let exit = match incident.recovered_at {
+            Some(_) => verdict(&incident),
+            None => Exit::Done,
+        };
+        self.finish(exit).await
+    }
+
+    /// Says how it stands and lets go of the incident.
+    async fn finish(&self, exit: Exit) -> Result<Exit, Failure> {
+        self.handle.settle().await;
+        let incident = self.handle.incident();
+        self.flush().await;
+        let dir = self.handle.dir();
+        if self.said.json {
+            let head = dir.load().map(|l| l.head).unwrap_or_default();
+            say(&json!({"summary": summary(&incident, &dir.path, &head)}).to_string());
+        } else {
+            say(&incidents::picture(&incident));
+            say(&format!("blackstart show {}", incident.id));
+        }
+        Ok(exit)
+    }
+
+    /// Returns when every entry so far is printed.
+    pub(super) async fn flush(&self) {
+        if self.lines.send(String::new()).is_ok() {
+            self.printed.notified().await;
+        }
+    }
+
+    fn complain(&self, step: &PlannedStep) {
+        let reason = step.reason().unwrap_or_default();
+        self.tell(&format!("{} failed: {reason}", step.plan.step));
+        let causes = step.attempts.last().and_then(|a| a.causes.as_ref());
+        match causes.map(|c| c.first()) {
+            Some(Some(best)) => {
+                self.tell(&format!(
+                    "  likely cause: {}\n  fix: {}",
+                    best.cause, best.fix
+                ));
+            }
+            Some(None) => self.tell("  no row of the failure table matches: one should be written"),
+            None => {}
+        }
+        let id = &self.handle.dir().id;
+        self.tell(&format!(
+            "  → blackstart resume {id} --headless --continue --retry {}",
+            step.plan.step
+        ));
+    }
+
+    /// To stderr: stdout is for what programs read.
+    fn tell(&self, text: &str) {
+        use std::io::Write;
+        let text = format!("{}\n", Clean::new(text));
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+}
+
+/// Still running; or failed with a look-up to come; or with tries to come that this process asked for.
+fn unsettled(step: &PlannedStep, started: Option<&str>) -> bool {
+    let Some(last) = step.attempts.last() else {
+        return false;
+    };
+    let Some(ending) = &last.ending else {
+        // Nobody can tell how a command without supervisor will end, so it is not waited for.
+        return !last.unsupervised;
+    };
+    let failed = matches!(ending.outcome, Outcome::Failed | Outcome::TimedOut);
+    let tries = started == Some(step.plan.step.as_str()) && last.tries_left > 0 && !last.stop_asked;
+    failed && (last.causes.is_none() || tries)
+}
+
+fn verdict(incident: &Incident) -> Exit {
+    match (incident.rto_actual_s(), incident.objectives().rto_s) {
+        (None, _) => Exit::Failed,
+        (Some(actual), Some(target)) if actual > target => Exit::OutsideRto,
+        (Some(_), _) => Exit::Done,
+    }
+}
+
+/// INT, TERM and HUP, listened to as long as this lives.
+struct Interrupts(Vec<tokio::signal::unix::Signal>);
+
+fn interrupts() -> Interrupts {
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
+    Interrupts(kinds.into_iter().filter_map(|k| signal(k).ok()).collect())
+}
+
+impl Interrupts {
+    async fn any(&mut self) {
+        let all = self.0.iter_mut().map(|s| Box::pin(s.recv()));
+        let _ = futures::future::select_all(all).await;
+    }
+}
+
+async fn interrupted() {
+    interrupts().any().await;
+}

@@ -1,0 +1,292 @@
+//! Recovery without a terminal: `run` and `resume --headless`. The same engine, the same journal.
+
+mod beforehand;
+mod drive;
+
+use beforehand::missing;
+use drive::Drive;
+
+use super::{
+    Exit, Failure, GivenArgs, ResumeArgs, RunArgs,
+    load::{Found, store_error},
+    pairs, runtime,
+    settings::Settings,
+};
+use crate::{
+    clock,
+    domain::{
+        decide::Refusal,
+        event::{Mode, World},
+        incident::IncidentState,
+        plan::{self, Chosen, PlanError},
+        runbook::find_step,
+        text::Clean,
+        units,
+    },
+    engine::{Given, Opening, reopen},
+    store::{IncidentDir, Store},
+};
+use chrono::{DateTime, Utc};
+use tokio::sync::mpsc;
+
+pub(super) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// What was said beforehand in place of a person.
+struct Said {
+    approve: Vec<(String, String)>,
+    confirm: Vec<String>,
+    accept: Vec<(String, String)>,
+    json: bool,
+}
+
+impl Said {
+    fn read(args: &GivenArgs) -> Result<Self, Failure> {
+        Ok(Self {
+            approve: pairs("--approve", &args.approve)?,
+            confirm: args.confirm.clone(),
+            accept: pairs("--accept-identity", &args.accept_identity)?,
+            json: args.json,
+        })
+    }
+
+    fn approval(&self, step: &str) -> Option<&str> {
+        let named = self.approve.iter().find(|(s, _)| names(step, s));
+        named.map(|(_, name)| name.as_str())
+    }
+
+    fn confirms(&self, step: &str) -> bool {
+        self.confirm.iter().any(|s| names(step, s))
+    }
+}
+
+fn names(full: &str, ending: &str) -> bool {
+    crate::domain::runbook::names_step(full, ending)
+}
+
+pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> {
+    let found = Found::read(&args.runbook)?;
+    let runbook = found.runbook()?;
+    let store = settings.store()?;
+    if args.trust {
+        let path = found
+            .file
+            .as_deref()
+            .map(|p| p.display().to_string())
+            .unwrap_or_default();
+        store
+            .trust(&found.sha256, &path, &crate::who())
+            .map_err(|e| Failure::new(Exit::Failed, format!("trust cannot be kept: {e}"), ""))?;
+    }
+    found.must_be_trusted(&store)?;
+    let said = Said::read(&args.given)?;
+    let go: Vec<Chosen> = args.go.iter().map(|g| Chosen::parse(g)).collect();
+    let planned = plan::lay_out(&runbook, &go, &[]).map_err(|e| plan_failure(&e))?;
+    let severity = args.severity.as_deref();
+    if let Some(id) = severity.filter(|id| runbook.severity(id).is_none()) {
+        let ids: Vec<&str> = runbook
+            .severities
+            .iter()
+            .map(|s| s.id.text.as_str())
+            .collect();
+        return Err(Failure::usage(
+            format!("no severity is called `{}`", Clean::line(id)),
+            format!("--severity {}", ids.join(" or --severity ")),
+        ));
+    }
+    let since = args.since.as_deref().map(parse_since).transpose()?;
+    let set = pairs("--set", &args.given.set)?;
+    let values = Given::resolve(&runbook, &set, environment, true)
+        .map_err(|why| Failure::usage(why, "see `variables:` of the runbook"))?;
+    let steps: Vec<&str> = planned.iter().map(|s| s.step.as_str()).collect();
+    for (option, names) in [
+        (
+            "--approve",
+            said.approve.iter().map(|(s, _)| s).collect::<Vec<_>>(),
+        ),
+        ("--confirm", said.confirm.iter().collect()),
+    ] {
+        for name in names {
+            find_step(steps.iter().copied(), name).map_err(|e| {
+                Failure::usage(format!("{option} {name}: {e}"), "name a step of the plan")
+            })?;
+        }
+    }
+    for (system, _) in &said.accept {
+        if !runbook.systems.contains_key(system) {
+            let names = runbook.systems.keys().map(String::as_str);
+            let help = crate::domain::finding::did_you_mean(system, names);
+            return Err(Failure::usage(
+                format!("--accept-identity: no system is called `{system}`"),
+                help,
+            ));
+        }
+    }
+    let missing = missing(&runbook, &steps, &values, &said);
+    if !missing.is_empty() {
+        return Err(Failure::new(
+            Exit::PersonNeeded,
+            format!(
+                "nothing was started: a person is needed for\n  {}",
+                missing.join("\n  ")
+            ),
+            "give all of them and run it again",
+        ));
+    }
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let (lines, written) = mpsc::unbounded_channel();
+        let opening = Opening {
+            bytes: &found.bytes,
+            sha256: found.sha256.clone(),
+            file: found.file.clone(),
+            runbook,
+            mode: Mode::Live,
+            world: World::Live,
+        };
+        let given = Given {
+            values,
+            accepted: said.accept.clone(),
+            lines: Some(lines.clone()),
+        };
+        let handle = opening
+            .open(&store, given)
+            .map_err(|e| super::open_error(&e))?;
+        let mut drive = Drive::new(handle, said, lines, written);
+        drive.begin(severity, since, go).await?;
+        let driven = drive.go_on(true).await;
+        drive.flush().await;
+        driven
+    })
+}
+
+fn plan_failure(error: &PlanError) -> Failure {
+    let near = |word: &str, all: &str| crate::domain::finding::did_you_mean(word, all.split(", "));
+    let next = match error {
+        PlanError::UnknownProcedure(name, all) => near(name, all),
+        PlanError::UnknownPath(procedure, path, all) => near(&format!("{procedure}/{path}"), all),
+        PlanError::PathNeeded(_, all) => format!("choose: --go {all}"),
+        PlanError::Empty => "--go PROCEDURE".to_owned(),
+    };
+    Failure::usage(error.to_string(), next)
+}
+
+/// `now`, `25m` (ago), or a moment with a zone.
+fn parse_since(text: &str) -> Result<(DateTime<Utc>, String), Failure> {
+    let text = text.trim();
+    if text == "now" {
+        return Ok((clock::now(), "now, as chosen".to_owned()));
+    }
+    let ago = text.strip_suffix("ago").unwrap_or(text).trim();
+    if let Ok(ago) = units::duration(ago) {
+        let at = clock::now() - chrono::TimeDelta::from_std(ago).unwrap_or_default();
+        return Ok((at, format!("{text} before it was opened")));
+    }
+    crate::domain::expect::moment(text)
+        .map(|at| (at, "given".to_owned()))
+        .ok_or_else(|| {
+            Failure::usage(
+                format!("--since {}: this is not a moment", Clean::line(text)),
+                "--since 2026-03-10T14:30:00Z, --since 25m, or --since now",
+            )
+        })
+}
+
+pub(super) fn resume(settings: &Settings, args: &ResumeArgs) -> Result<Exit, Failure> {
+    let store = settings.store()?;
+    let dir = which(&store, args.incident.as_deref())?;
+    let said = Said::read(&args.given)?;
+    let loaded = dir.load().map_err(|e| store_error(&e))?;
+    let runbook = dir
+        .runbook(&loaded.incident.runbook.sha256)
+        .map_err(|e| store_error(&e))?;
+    let set = pairs("--set", &args.given.set)?;
+    let skips = pairs("--skip", &args.skip)?;
+    let steps: Vec<&str> = loaded
+        .incident
+        .steps
+        .iter()
+        .map(|s| s.plan.step.as_str())
+        .collect();
+    for name in args.retry.iter().chain(skips.iter().map(|(s, _)| s)) {
+        find_step(steps.iter().copied(), name)
+            .map_err(|e| Failure::usage(e.to_string(), format!("blackstart show {}", dir.id)))?;
+    }
+    let mut values = Given::resolve(&runbook, &set, environment, false)
+        .map_err(|why| Failure::usage(why, "see `variables:` of the runbook"))?;
+    // What was chosen at the opening holds; only corrections and secrets are given anew.
+    values.retain(|v| v.secret || v.source == "set");
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let (lines, written) = mpsc::unbounded_channel();
+        let given = Given {
+            values,
+            accepted: said.accept.clone(),
+            lines: Some(lines.clone()),
+        };
+        let handle = reopen(dir, given).map_err(|e| super::open_error(&e))?;
+        let mut drive = Drive::new(handle, said, lines, written);
+        let driven = drive.again(args, &skips).await;
+        drive.flush().await;
+        driven
+    })
+}
+
+/// The incident that is meant: the named one, or the only open one.
+pub(super) fn which(store: &Store, name: Option<&str>) -> Result<IncidentDir, Failure> {
+    if let Some(name) = name {
+        return store.find(name).map_err(|e| store_error(&e));
+    }
+    let open: Vec<String> = store
+        .summaries()
+        .into_iter()
+        .flatten()
+        .filter(|s| s.state == IncidentState::Open)
+        .map(|s| s.id)
+        .collect();
+    match &open[..] {
+        [one] => store.find(one).map_err(|e| store_error(&e)),
+        [] => Err(Failure::usage("no incident is open", "blackstart list")),
+        several => Err(Failure::usage(
+            format!(
+                "{} incidents are open: {}",
+                several.len(),
+                several.join(", ")
+            ),
+            format!("say which: blackstart resume {}", several[0]),
+        )),
+    }
+}
+
+fn refused(step: &str, refusal: &Refusal) -> Failure {
+    let exit = match refusal {
+        Refusal::WrongTarget { .. } => Exit::WrongTarget,
+        Refusal::UnknownStep(_) | Refusal::UnknownSeverity(..) | Refusal::Plan(_) => Exit::Usage,
+        Refusal::NoHands(_) | Refusal::CannotRecord(_) | Refusal::Gone => Exit::Failed,
+        Refusal::Closed
+        | Refusal::Running(_)
+        | Refusal::Unsupervised(_)
+        | Refusal::NotRunning(_)
+        | Refusal::OutOfOrder { .. }
+        | Refusal::Again(_)
+        | Refusal::EndUnknown(_)
+        | Refusal::MissingValues(_)
+        | Refusal::Confirm(_)
+        | Refusal::NoUndo(_)
+        | Refusal::Saw(_)
+        | Refusal::Reason
+        | Refusal::NoAnswer { .. }
+        | Refusal::UnconfirmedTarget { .. }
+        | Refusal::NothingProposed(_) => Exit::PersonNeeded,
+    };
+    let next = match refusal {
+        Refusal::UnconfirmedTarget {
+            system,
+            fingerprint,
+        } => format!("compare it, then: resume … --accept-identity {system}={fingerprint}"),
+        Refusal::MissingValues(names) => format!("give them: --set {names}=…"),
+        _ => String::new(),
+    };
+    Failure::new(exit, format!("{step}: {refusal}"), next)
+}
