@@ -169,7 +169,11 @@ impl Store {
         };
         let mut ids: Vec<String> = entries
             .flatten()
-            .filter(|e| e.path().join("journal.jsonl").exists())
+            // One without a first entry was never acknowledged to anybody.
+            .filter(|e| {
+                let journal = std::fs::metadata(e.path().join("journal.jsonl"));
+                journal.is_ok_and(|m| m.len() > 0)
+            })
             .filter_map(|e| e.file_name().into_string().ok())
             .collect();
         ids.sort_unstable_by(|a, b| b.cmp(a));

@@ -7,21 +7,21 @@ use std::io::{ErrorKind, Read};
 /// How much of a file is looked at.
 const READ: u64 = 64 * 1024;
 
-pub(super) fn look(words: &Words, scope: &Scope) -> Result<Seen, Trouble> {
+/// Looks at the file; at what stands in it only where something is expected of that.
+pub(super) fn look(words: &Words, scope: &Scope, content: bool) -> Result<Seen, Trouble> {
     let path = scope.workdir.join(&words.path);
     match std::fs::metadata(&path) {
         Ok(_) if !words.exists => Ok(Seen::judged("it exists", false)),
+        Ok(meta) if meta.is_file() && !content => {
+            Ok(Seen::text(format!("exists, {} bytes", meta.len())))
+        }
         Ok(meta) if meta.is_file() => {
             let mut text = Vec::new();
             let file = std::fs::File::open(&path);
             match file.and_then(|f| f.take(READ).read_to_end(&mut text)) {
                 Ok(_) => {
                     let text = String::from_utf8_lossy(&text).into_owned();
-                    Ok(Seen::text(if text.trim().is_empty() {
-                        format!("{} bytes", meta.len())
-                    } else {
-                        text
-                    }))
+                    Ok(Seen::text(text))
                 }
                 Err(e) => Ok(Seen::text(format!(
                     "{} bytes, which cannot be read: {e}",

@@ -200,7 +200,7 @@ async fn look(check: &Check, scope: &Scope, timeout: Duration) -> Result<Seen, T
         (CheckKind::Tcp(words), _) => tcp::look(words).await,
         (CheckKind::Tls(words), _) => tls::look(words).await,
         (CheckKind::Dns(words), _) => dns::look(words).await,
-        (CheckKind::File(words), _) => file::look(words, scope),
+        (CheckKind::File(words), _) => file::look(words, scope, check.expect.is_some()),
         (
             CheckKind::Postgres(_)
             | CheckKind::Redis(_)

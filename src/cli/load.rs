@@ -264,9 +264,7 @@ pub(crate) fn open_error(error: &OpenError) -> Failure {
             error.to_string(),
             "is the disk full, or mounted read-only? another place: --state-dir DIR",
         ),
-        OpenError::Random | OpenError::Program(_) => {
-            Failure::new(Exit::Failed, error.to_string(), "")
-        }
+        OpenError::Random => Failure::new(Exit::Failed, error.to_string(), ""),
     }
 }
 

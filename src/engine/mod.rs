@@ -24,7 +24,7 @@ use crate::{
         decide::{self, Command, Refusal, Report, Sight, Start},
         event::{CheckResult, Effect, Entry, Event, Outcome, PinnedBy},
         incident::Incident,
-        redact::Redactor,
+        redact::{Redactor, Sealed},
         runbook::Runbook,
         text::Clean,
     },
@@ -160,32 +160,39 @@ impl Engine {
         })
     }
 
-    /// Writes each event, applies it, and only then acts on what follows from it.
+    /// Writes the events together, applies them, and only then acts on what follows from them.
     fn commit(&mut self, events: Vec<Event>) -> Result<(), Refusal> {
-        let mut effects = Vec::new();
-        for event in events {
-            let entry = Entry {
-                v: 1,
-                seq: self.journal.next_seq(),
-                at: clock::now(),
-                boot_ms: clock::boot_ms(),
-                who: self.who.clone(),
-                event,
-            };
-            let sealed = self.redactor.seal(&entry);
-            let line = self
-                .journal
-                .append(&sealed)
-                .map_err(|e| Refusal::CannotRecord(e.to_string()))?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        let first = self.journal.next_seq();
+        let (at, boot_ms) = (clock::now(), clock::boot_ms());
+        let sealed: Vec<Sealed> = (first..)
+            .zip(events)
+            .map(|(seq, event)| {
+                self.redactor.seal(&Entry {
+                    v: 1,
+                    seq,
+                    at,
+                    boot_ms,
+                    who: self.who.clone(),
+                    event,
+                })
+            })
+            .collect();
+        let lines = self
+            .journal
+            .append_all(&sealed)
+            .map_err(|e| Refusal::CannotRecord(e.to_string()))?;
+        for (sealed, line) in sealed.iter().zip(lines) {
             self.incident.apply(sealed.entry());
             if let Some(lines) = &self.lines {
                 let _ = lines.send(line);
             }
-            effects.extend(sealed.entry().event.effect());
         }
         self.view.send_replace(Arc::new(self.incident.clone()));
         self.summarize();
-        for effect in effects {
+        for effect in sealed.iter().filter_map(|s| s.entry().event.effect()) {
             self.act(effect);
         }
         Ok(())

@@ -5,7 +5,7 @@ use crate::{
     clock,
     domain::{
         decide::{self, Command, Report},
-        event::{Event, Mode, PhaseRef, RunbookRef, Targets, World},
+        event::{Entry, Event, Mode, PhaseRef, RunbookRef, Targets, World},
         incident::Incident,
         runbook::{Runbook, Variable},
         template,
@@ -29,8 +29,6 @@ pub enum OpenError {
     Record(String),
     #[error("this machine gives no random numbers")]
     Random,
-    #[error("this program cannot find itself: {0}")]
-    Program(std::io::Error),
 }
 
 /// What a new incident is opened with.
@@ -51,6 +49,9 @@ pub struct Given {
     /// Values in their order of precedence, already accepted: from `--set`, the environment, defaults.
     pub values: Vec<Value>,
     pub accepted: Vec<(String, String)>,
+    /// What else is known from the start: severity, beginning, plan. It is written together with the
+    /// opening, so that no crash leaves an incident without its plan.
+    pub wishes: Vec<Command>,
     /// Every journal line as it is written.
     pub lines: Option<mpsc::UnboundedSender<String>>,
 }
@@ -192,7 +193,8 @@ fn begin(
     let (progress, progress_seen) = watch::channel(None);
     let mut engine = Engine {
         workdir: workdir(&dir, &incident, &first),
-        program: std::env::current_exe().map_err(OpenError::Program)?,
+        // Ourselves, even when the file was replaced by a newer one since we started.
+        program: PathBuf::from("/proc/self/exe"),
         _lock: lock,
         journal,
         incident,
@@ -211,44 +213,36 @@ fn begin(
         dir: dir.clone(),
     };
     let record = |e: decide::Refusal| OpenError::Record(e.to_string());
-    let is_new = !first.is_empty();
-    engine.commit(first).map_err(record)?;
+    let mut events = first;
     if let Some(kept) = torn {
         let bytes = contents.torn.len() as u64;
         let report = Report::Repaired { bytes, kept };
-        let events = decide::take(&engine.incident, &runbook, report, clock::now());
-        engine.commit(events).map_err(record)?;
+        events.extend(decide::take(
+            &engine.incident,
+            &runbook,
+            report,
+            clock::now(),
+        ));
     }
-    let how = if is_new { "opened" } else { "reopened" };
-    let how = format!("{how} by pid {}", std::process::id());
-    engine.wish(Command::TakeControl { how }).map_err(record)?;
-    for (system, fingerprint) in given.accepted {
-        let event = Event::AcceptedBeforehand {
+    let how = match engine.incident.seq {
+        0 => format!("opened by pid {}", std::process::id()),
+        _ => format!("reopened by pid {}", std::process::id()),
+    };
+    let mut wishes = vec![Command::TakeControl { how }];
+    wishes.extend(
+        given
+            .values
+            .into_iter()
+            .filter_map(|value| engine.taking(value)),
+    );
+    wishes.extend(given.wishes);
+    events.extend(given.accepted.into_iter().map(|(system, fingerprint)| {
+        Event::AcceptedBeforehand {
             system,
             fingerprint,
-        };
-        engine.commit(vec![event]).map_err(record)?;
-    }
-    for value in given.values {
-        let unchanged = engine
-            .incident
-            .values
-            .get(&value.name)
-            .is_some_and(|held| held.value.as_deref() == Some(value.value.as_str()));
-        if unchanged {
-            continue;
         }
-        let taken = if value.secret {
-            engine.hold_secret(&value.name, value.value, value.source)
-        } else {
-            engine.wish(Command::SetValue {
-                name: value.name,
-                value: value.value,
-                source: value.source.to_owned(),
-            })
-        };
-        taken.map_err(record)?;
-    }
+    }));
+    engine.begin_with(events, wishes).map_err(record)?;
     let running: Vec<(String, u32)> = engine
         .incident
         .running()
@@ -279,6 +273,66 @@ fn begin(
 }
 
 impl Engine {
+    /// The wish that takes a value in; `None` when it is what is held already.
+    fn taking(&mut self, value: Value) -> Option<Command> {
+        let Value {
+            name,
+            value,
+            secret,
+            source,
+        } = value;
+        let source = source.to_owned();
+        if secret {
+            let fingerprint = self.vault.hold(&name, value);
+            self.redactor = Arc::new(self.vault.redactor());
+            return Some(Command::HoldSecret {
+                name,
+                source,
+                fingerprint,
+            });
+        }
+        let held = self
+            .incident
+            .values
+            .get(&name)
+            .and_then(|h| h.value.as_deref());
+        (held != Some(value.as_str())).then_some(Command::SetValue {
+            name,
+            value,
+            source,
+        })
+    }
+
+    /// Decides each wish on what the ones before it made, and writes all of it together.
+    fn begin_with(
+        &mut self,
+        events: Vec<Event>,
+        wishes: Vec<Command>,
+    ) -> Result<(), decide::Refusal> {
+        let mut imagined = self.incident.clone();
+        let imagine = |imagined: &mut Incident, event: &Event| {
+            imagined.apply(&Entry {
+                v: 1,
+                seq: imagined.seq + 1,
+                at: clock::now(),
+                boot_ms: 0,
+                who: self.who.clone(),
+                event: event.clone(),
+            });
+        };
+        let mut all = events;
+        for event in &all {
+            imagine(&mut imagined, event);
+        }
+        for wish in wishes {
+            for event in decide::decide(&imagined, &self.runbook, wish)? {
+                imagine(&mut imagined, &event);
+                all.push(event);
+            }
+        }
+        self.commit(all)
+    }
+
     /// A failed attempt whose look-up died with an earlier cockpit is looked up now.
     fn recall_look_ups(&mut self) {
         let missing: Vec<(String, u32)> = self

@@ -87,25 +87,37 @@ impl<D: Disk> Journal<D> {
         self.len == 0
     }
 
-    /// Writes an entry. When this returns `Ok`, the entry survives `kill -9` and power loss; the line
-    /// is returned as it stands in the file. An error of the disk gives the descriptor up: what is
-    /// known to be whole is written to a new file, once.
+    /// Writes an entry; see `append_all`.
     pub fn append(&mut self, sealed: &Sealed) -> Result<String, JournalError> {
-        let (line, hash) = seal_line(&self.head, sealed.entry());
-        let bytes = format!("{line}\n");
-        let written = self
-            .disk
-            .append(bytes.as_bytes())
-            .and_then(|()| self.disk.sync());
+        let mut lines = self.append_all(std::slice::from_ref(sealed))?;
+        Ok(lines.remove(0))
+    }
+
+    /// Writes entries together. When this returns `Ok`, they survive `kill -9` and power loss; the
+    /// lines are returned as they stand in the file. An error of the disk gives the descriptor up:
+    /// what is known to be whole is written to a new file, once.
+    pub fn append_all(&mut self, sealed: &[Sealed]) -> Result<Vec<String>, JournalError> {
+        let mut head = self.head.clone();
+        let mut lines = Vec::with_capacity(sealed.len());
+        let mut bytes = Vec::new();
+        for entry in sealed {
+            let (line, hash) = seal_line(&head, entry.entry());
+            bytes.extend_from_slice(line.as_bytes());
+            bytes.push(b'\n');
+            head = hash;
+            lines.push(line);
+        }
+        let Some(last) = sealed.last() else {
+            return Ok(lines);
+        };
+        let written = self.disk.append(&bytes).and_then(|()| self.disk.sync());
         if let Err(first) = written {
-            self.disk
-                .start_over(self.len, bytes.as_bytes())
-                .map_err(|_| first)?;
+            self.disk.start_over(self.len, &bytes).map_err(|_| first)?;
         }
         self.len += bytes.len() as u64;
-        self.head = hash;
-        self.seq = sealed.entry().seq;
-        Ok(line)
+        self.head = head;
+        self.seq = last.entry().seq;
+        Ok(lines)
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     capture,
     command::{self, Ended},
     control::Control,
-    spec::{BALLAST, COMMAND, EXIT, Exit, FromAttempt, LOCK, Pids, Spec, TREE_LOCK, Work},
+    spec::{BALLAST, COMMAND, EXIT, Exit, FromAttempt, Pids, Spec, TREE_LOCK, Work},
 };
 use crate::{
     checks::{self, Scope},
@@ -46,7 +46,7 @@ pub fn main() -> ExitCode {
     };
     bytes.fill(0);
     drop(bytes);
-    let Ok(ready) = detach() else {
+    let Ok((ready, lock)) = detach() else {
         return ExitCode::from(2);
     };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
@@ -55,35 +55,34 @@ pub fn main() -> ExitCode {
     else {
         return ExitCode::from(2);
     };
-    match runtime.block_on(supervise(spec, ready)) {
+    match runtime.block_on(supervise(spec, ready, lock)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(1),
     }
 }
 
-/// Lets go of the terminal: stdin, stdout and stderr become /dev/null; the pipe that waits for
-/// `ready` is returned.
-fn detach() -> io::Result<OwnedFd> {
+/// Lets go of the terminal: stdin, stdout and stderr become /dev/null. What stood there is returned:
+/// the pipe that waits for `ready`, and the attempt's lock, which is ours from the first moment.
+fn detach() -> io::Result<(OwnedFd, OwnedFd)> {
     let ready = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    let lock = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3)?;
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
-    Ok(ready)
+    Ok((ready, lock))
 }
 
 /// Both locks, held as long as this process lives; `tree.lock` also by whoever inherits it.
 struct Locks {
-    _own: File,
+    _own: OwnedFd,
     _tree: File,
 }
 
 impl Locks {
-    fn take(dir: &Path) -> io::Result<Self> {
-        let own = private::open(&dir.join(LOCK), Open::Append)?;
-        // Waits: somebody who looks holds it for a moment.
-        own.lock()?;
+    fn take(own: OwnedFd, dir: &Path) -> io::Result<Self> {
         let tree = private::open(&dir.join(TREE_LOCK), Open::Append)?;
+        // Waits: somebody who looks holds it for a moment.
         tree.lock()?;
         rustix::io::fcntl_setfd(&tree, rustix::io::FdFlags::empty())?;
         Ok(Self {
@@ -93,12 +92,12 @@ impl Locks {
     }
 }
 
-async fn supervise(spec: Spec, ready: OwnedFd) -> io::Result<()> {
+async fn supervise(spec: Spec, ready: OwnedFd, lock: OwnedFd) -> io::Result<()> {
     let begun = Instant::now();
     let started_at = clock::now();
     std::env::set_current_dir(&spec.dir)?;
     let dir = Path::new(".");
-    let _locks = Locks::take(dir)?;
+    let _locks = Locks::take(lock, dir)?;
     let mut ballast = private::open(Path::new(BALLAST), Open::Truncate)?;
     // Room for the record when the disk is full; if there is none now, the record will have to try.
     let _ = ballast.write_all(&[0; 16 * 1024]);

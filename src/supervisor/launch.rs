@@ -1,10 +1,11 @@
 //! The cockpit's side: starting an attempt and speaking with it.
 
-use super::spec::{FromAttempt, SOCKET, Spec, ToAttempt};
+use super::spec::{FromAttempt, LOCK, SOCKET, Spec, ToAttempt};
+use crate::private::{self, Open};
 use rustix::fs::{Mode, OFlags};
 use std::{
     io::{self, Read, Write},
-    os::fd::AsRawFd,
+    os::{fd::AsRawFd, unix::process::CommandExt},
     path::Path,
     process::{Command, Stdio},
 };
@@ -29,17 +30,24 @@ pub enum LaunchError {
 /// Starts the supervisor and waits until it says that it has begun. It leaves our session first of
 /// all, reads its spec from a pipe, and is never waited for: its record tells how it ended.
 pub fn launch(program: &Path, spec: &Spec, hidden: &[String]) -> Result<(), LaunchError> {
-    crate::private::create_dir(&spec.dir).map_err(LaunchError::Folder)?;
+    private::create_dir(&spec.dir).map_err(LaunchError::Folder)?;
+    // Taken before the supervisor exists and handed over as its stderr: from here on there is no
+    // moment at which nobody holds it though the attempt is about to run.
+    let lock = private::open(&spec.dir.join(LOCK), Open::Append).map_err(LaunchError::Folder)?;
+    lock.lock().map_err(LaunchError::Folder)?;
     let mut command = Command::new(program);
     command
+        .arg0("blackstart")
         .arg("__attempt")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null());
+        .stderr(Stdio::from(lock));
     for name in hidden {
         command.env_remove(name);
     }
     let mut child = command.spawn().map_err(LaunchError::Spawn)?;
+    // Our copy of the lock goes with it.
+    drop(command);
     let mut bytes = serde_json::to_vec(spec).map_err(|e| LaunchError::Spawn(e.into()))?;
     if let Some(mut pipe) = child.stdin.take() {
         pipe.write_all(&bytes).map_err(LaunchError::Spawn)?;

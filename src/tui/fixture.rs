@@ -271,6 +271,7 @@ fn view_of(story: &Story, runbook: Runbook) -> View {
         progress: None,
         chosen,
         shown,
+        looked_for: None,
         side: false,
         ready: true,
     }

@@ -7,14 +7,12 @@ use crate::{
         decide::{Command, Refusal, Start},
         event::{Entry, Outcome},
         incident::{Incident, PlannedStep, StepState},
-        plan::Chosen,
         runbook::find_step,
         text::Clean,
     },
     engine::Handle,
     export::{json::summary, timeline},
 };
-use chrono::{DateTime, Utc};
 use serde_json::json;
 use std::sync::Arc;
 use tokio::{
@@ -96,38 +94,19 @@ impl Drive {
         self.as_it_stands().await
     }
 
-    pub(super) async fn begin(
-        &self,
-        severity: Option<&str>,
-        since: Option<(DateTime<Utc>, String)>,
-        go: Vec<Chosen>,
-    ) -> Result<(), Failure> {
-        let mut wishes = Vec::new();
-        if let Some(severity) = severity {
-            wishes.push(Command::DeclareSeverity {
-                severity: severity.to_owned(),
-            });
-        }
-        let (began_at, source) = since.unwrap_or_else(|| {
-            (
-                self.handle.incident().opened_at,
-                "when it was opened: --since was not given".to_owned(),
-            )
-        });
-        wishes.push(Command::SetBegan { began_at, source });
-        wishes.push(Command::Plan { go });
-        for wish in wishes {
-            let granted = self.handle.wish(wish).await;
-            granted.map_err(|r| refused("the plan", &r))?;
-        }
+    /// Who the targets of the plan are, before anything is done to them.
+    pub(super) async fn first_contact(&self) {
         self.handle.pin_all().await;
         self.handle.settle().await;
-        Ok(())
     }
 
     /// Starts every step whose turn has come, one after the other, until the end or until a person is
     /// needed.
     pub(super) async fn go_on(&mut self, fresh: bool) -> Result<Exit, Failure> {
+        if self.handle.incident().steps.is_empty() {
+            self.tell("this incident has no plan yet: choose what to recover in the cockpit");
+            return self.finish(Exit::PersonNeeded).await;
+        }
         loop {
             self.wait_for_all(None).await?;
             let incident = self.handle.incident();

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock,
     domain::{
-        decide::Refusal,
+        decide::{Command, Refusal},
         event::{Mode, World},
         incident::IncidentState,
         plan::{self, Chosen, PlanError},
@@ -148,17 +148,39 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
         let given = Given {
             values,
             accepted: said.accept.clone(),
+            wishes: wishes(severity, since, go),
             lines: Some(lines.clone()),
         };
         let handle = opening
             .open(&store, given)
             .map_err(|e| super::open_error(&e))?;
         let mut drive = Drive::new(handle, said, lines, written);
-        drive.begin(severity, since, go).await?;
+        drive.first_contact().await;
         let driven = drive.go_on(true).await;
         drive.flush().await;
         driven
     })
+}
+
+/// What is known from the start.
+fn wishes(
+    severity: Option<&str>,
+    since: Option<(DateTime<Utc>, String)>,
+    go: Vec<Chosen>,
+) -> Vec<Command> {
+    let severity = severity.map(|severity| Command::DeclareSeverity {
+        severity: severity.to_owned(),
+    });
+    let (began_at, source) = since.unwrap_or_else(|| {
+        (
+            clock::now(),
+            "when it was opened: --since was not given".to_owned(),
+        )
+    });
+    severity
+        .into_iter()
+        .chain([Command::SetBegan { began_at, source }, Command::Plan { go }])
+        .collect()
 }
 
 fn plan_failure(error: &PlanError) -> Failure {
@@ -224,6 +246,7 @@ pub(super) fn resume(settings: &Settings, args: &ResumeArgs) -> Result<Exit, Fai
             values,
             accepted: said.accept.clone(),
             lines: Some(lines.clone()),
+            ..Given::default()
         };
         let handle = reopen(dir, given).map_err(|e| super::open_error(&e))?;
         let mut drive = Drive::new(handle, said, lines, written);

@@ -16,17 +16,31 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
+    /// A cursor on a row.
+    pub(crate) fn on(at: usize) -> Self {
+        Self {
+            at,
+            ..Self::default()
+        }
+    }
+
+    /// The same, where nothing draws it as a list.
+    pub(crate) fn with_page(mut self, page: usize) -> Self {
+        self.page = page;
+        self
+    }
+
     /// Moves, if that is what the action means. `false`: it means something else.
     pub(crate) fn act(&mut self, action: Action, len: usize) -> bool {
         let page = self.page.max(2);
         let last = len.saturating_sub(1);
         self.at = match action {
             Action::Up => self.at.saturating_sub(1),
-            Action::Down => self.at + 1,
+            Action::Down => self.at.saturating_add(1),
             Action::PageUp => self.at.saturating_sub(page),
-            Action::PageDown => self.at + page,
+            Action::PageDown => self.at.saturating_add(page),
             Action::HalfUp => self.at.saturating_sub(page / 2),
-            Action::HalfDown => self.at + page / 2,
+            Action::HalfDown => self.at.saturating_add(page / 2),
             Action::Top => 0,
             Action::Bottom => last,
             // The vocabulary is for all screens; a list takes its part of it.

@@ -1,0 +1,404 @@
+//! Between `r` and Enter: what will run, upon whom, what green means, and what has to be said first.
+
+use crate::{
+    domain::{
+        decide::{Refusal, Start},
+        event::PinnedBy,
+        runbook::Danger,
+    },
+    engine::Armed,
+    tui::{
+        keymap::Action,
+        screens::{
+            News, Typing, View, Want, identity,
+            value::{Heard, Typed, Value},
+        },
+        theme::Role,
+        widgets::{
+            field::{Edited, Field, Kind},
+            list::{self, Cursor},
+            pane, text,
+        },
+    },
+};
+use crossterm::event::KeyEvent;
+use ratatui::{Frame, layout::Rect, text::Line};
+use std::{collections::VecDeque, sync::Arc};
+
+/// What has to be said before Enter may start it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Need {
+    Value(String),
+    Reason(String),
+    Saw,
+    Confirm(String),
+}
+
+/// A field for the first need.
+enum Asking {
+    Value(Box<Value>),
+    Text(Need, Box<Field>),
+}
+
+/// What Enter led to.
+pub(super) enum Next {
+    Start(Start),
+    Stay(Want),
+}
+
+/// An armed step.
+pub(super) struct Arming {
+    armed: Arc<Armed>,
+    undo: bool,
+    needs: VecDeque<Need>,
+    asking: Option<Asking>,
+    start: Start,
+    scroll: usize,
+}
+
+impl Arming {
+    /// Arms it, or says in words why it cannot be.
+    pub(super) fn new(armed: Arc<Armed>, undo: bool, at: &View) -> Result<(Self, Want), String> {
+        let mut needs: VecDeque<Need> = armed.missing.iter().cloned().map(Need::Value).collect();
+        match &armed.refusal {
+            None | Some(Refusal::MissingValues(_) | Refusal::Saw(_) | Refusal::Confirm(_)) => {}
+            Some(
+                why @ (Refusal::OutOfOrder { .. }
+                | Refusal::Again(_)
+                | Refusal::EndUnknown(_)
+                | Refusal::Reason),
+            ) => needs.push_back(Need::Reason(why.to_string())),
+            Some(other) => return Err(other.to_string()),
+        }
+        if armed.manual && !undo {
+            needs.push_back(Need::Saw);
+        }
+        if armed.danger == Danger::Destroy && !undo {
+            let name = armed.confirm.clone().unwrap_or_default();
+            needs.push_back(Need::Confirm(name));
+        }
+        let start = Start {
+            step: armed.step.clone(),
+            undo,
+            ..Start::default()
+        };
+        let mut arming = Self {
+            armed,
+            undo,
+            needs,
+            asking: None,
+            start,
+            scroll: 0,
+        };
+        let want = arming.ask(at);
+        Ok((arming, want))
+    }
+
+    /// Opens the field of the next need, if there is one.
+    fn ask(&mut self, at: &View) -> Want {
+        let Some(need) = self.needs.pop_front() else {
+            self.asking = None;
+            return Want::Draw;
+        };
+        let (title, about) = match &need {
+            Need::Value(name) => {
+                let value = Value::new(name, at);
+                let want = value.opened(at);
+                self.asking = Some(Asking::Value(Box::new(value)));
+                return want;
+            }
+            Need::Reason(why) => ("reason", why.clone()),
+            Need::Saw => ("seen", "What did you see? It is done when you say so.".to_owned()),
+            Need::Confirm(name) => ("confirm", format!("Type {name} to confirm what is destroyed.")),
+        };
+        let field = Field::new(Kind::Line, title).about(vec![about]);
+        self.asking = Some(Asking::Text(need, Box::new(field)));
+        Want::Draw
+    }
+
+    pub(super) fn is_typing(&self) -> bool {
+        self.asking.is_some()
+    }
+
+    pub(super) fn typing(&self) -> Typing {
+        match self.asking {
+            None => Typing::Keys,
+            Some(Asking::Value(_)) => Typing::EnterActs,
+            Some(Asking::Text(..)) => Typing::AllActs,
+        }
+    }
+
+    pub(super) fn focus(&self) -> String {
+        let asking = match &self.asking {
+            None => String::new(),
+            Some(Asking::Value(value)) => value.name.clone(),
+            Some(Asking::Text(need, _)) => format!("{need:?}"),
+        };
+        format!("armed {} {} {asking}", self.armed.step, self.undo)
+    }
+
+    pub(super) fn act(&mut self, action: Action) -> Want {
+        let mut lines = Cursor::on(self.scroll).with_page(5);
+        if !lines.act(action, usize::MAX) {
+            return Want::Nothing;
+        }
+        self.scroll = lines.at;
+        Want::Draw
+    }
+
+    /// A key for the field. `Err`: what it led to beside typing.
+    pub(super) fn typed(&mut self, key: KeyEvent) -> Result<Edited, Want> {
+        match &mut self.asking {
+            None => Err(Want::Nothing),
+            Some(Asking::Text(_, field)) => Ok(field.key(key)),
+            Some(Asking::Value(value)) => match value.typed(key) {
+                Typed::Stays(want) => Err(want),
+                Typed::Closes => Ok(Edited::Cancelled),
+            },
+        }
+    }
+
+    pub(super) fn pasted(&mut self, text: &str) {
+        match &mut self.asking {
+            None => {}
+            Some(Asking::Text(_, field)) => field.paste(text),
+            Some(Asking::Value(value)) => value.pasted(text),
+        }
+    }
+
+    /// `None`: the news is not for it.
+    pub(super) fn news(&mut self, news: &News) -> Option<Want> {
+        let Some(Asking::Value(value)) = &mut self.asking else {
+            return None;
+        };
+        match value.news(news) {
+            Heard::Nothing => None,
+            Heard::More => Some(Want::Draw),
+            // What will run may read otherwise now: it is armed anew.
+            Heard::Held => Some(Want::Arm {
+                step: self.armed.step.clone(),
+                undo: self.undo,
+            }),
+        }
+    }
+
+    /// Enter: takes the field's text, goes on to the next need, or starts.
+    pub(super) fn enter(&mut self, at: &View) -> Next {
+        match &mut self.asking {
+            None => return Next::Start(self.start.clone()),
+            Some(Asking::Value(_)) => return Next::Stay(Want::Draw),
+            Some(Asking::Text(need, field)) => {
+                let text = field.value().trim().to_owned();
+                if text.is_empty() {
+                    field.wrong = Some("something has to stand here".to_owned());
+                    return Next::Stay(Want::Draw);
+                }
+                match need {
+                    Need::Reason(_) => self.start.reason = Some(text),
+                    Need::Saw => self.start.saw = Some(text),
+                    Need::Confirm(name) if text == name.trim() => self.start.typed = Some(text),
+                    Need::Confirm(_) => {
+                        field.clear();
+                        field.wrong = Some("that is not the name; nothing was started".to_owned());
+                        return Next::Stay(Want::Draw);
+                    }
+                    Need::Value(_) => {}
+                }
+            }
+        }
+        let last_word = matches!(
+            &self.asking,
+            Some(Asking::Text(Need::Saw | Need::Confirm(_), _))
+        );
+        if last_word && self.needs.is_empty() {
+            return Next::Start(self.start.clone());
+        }
+        Next::Stay(self.ask(at))
+    }
+
+    /// ```text
+    /// ╭ Run 3 · Restore the server? ───────────────────────────────────────────╮
+    /// │ upon   database 127.0.0.1:5432/7391112233445566778 (nobody confirmed)  │
+    /// │ runs $ az postgres flexible-server restore \                           │
+    /// │ green  database: SELECT count(*) FROM tenants — expected: == 412       │
+    /// │                                                                        │
+    /// │ Enter starts it · Esc goes back                                        │
+    /// ╰────────────────────────────────────────────────────────────────────────╯
+    /// ```
+    pub(super) fn draw(&mut self, frame: &mut Frame<'_>, area: Rect, at: &View) {
+        let theme = at.theme;
+        if let Some(Asking::Value(value)) = &mut self.asking {
+            value.draw(frame, area, theme);
+            return;
+        }
+        let width = 92.min(area.width);
+        let cells = usize::from(width.saturating_sub(2));
+        let lines = self.lines(at, cells);
+        let foot = match &self.asking {
+            Some(Asking::Text(_, field)) => field.height(width.saturating_sub(2)) + 1,
+            Some(Asking::Value(_)) | None => 1,
+        };
+        let wanted = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(foot + 3);
+        let verb = match (self.undo, self.armed.manual) {
+            (true, _) => "Undo",
+            (false, true) => "Done",
+            (false, false) => "Run",
+        };
+        let title = format!("{verb}: {}?", self.armed.title);
+        let inner = pane::popup(frame, area, &title, (width, wanted), theme);
+        let foot = foot.min(inner.height);
+        let head = pane::above(inner, inner.height - foot);
+        let hidden = list::scrolled(frame, head, &lines, &mut self.scroll);
+        let mut foot_area = pane::below(inner, inner.height - foot);
+        if let Some(Asking::Text(_, field)) = &mut self.asking {
+            let height = foot_area.height.saturating_sub(1);
+            field.draw(frame, pane::above(foot_area, height), theme);
+            foot_area = pane::below(foot_area, height);
+        }
+        let enter = match (&self.asking, hidden) {
+            (Some(_), _) => "Enter accepts it".to_owned(),
+            (None, 0) => "Enter starts it".to_owned(),
+            (None, hidden) => format!("Enter starts it · {hidden} more lines below"),
+        };
+        if foot_area.height > 0 {
+            frame.render_widget(identity::ready(at, &enter, cells), foot_area);
+        }
+    }
+
+    fn lines(&self, at: &View, cells: usize) -> Vec<Line<'static>> {
+        let theme = at.theme;
+        let (strong, plain) = (theme.style(Role::Strong), theme.style(Role::Plain));
+        let mut lines = Vec::new();
+        match self.armed.danger {
+            Danger::Destroy => {
+                let words = "THIS DESTROYS SOMETHING";
+                lines.push(Line::styled(words, theme.style(Role::Bad)));
+            }
+            Danger::Change | Danger::None => {}
+        }
+        for (system, pinned) in &self.armed.targets {
+            let (words, role) = upon(system, pinned.as_deref(), at);
+            lines.extend(text::labelled("upon   ", &words, cells, strong, theme.style(role)));
+        }
+        let label = if self.armed.manual { "do     " } else { "runs $ " };
+        lines.extend(text::labelled(label, &self.armed.command, cells, strong, plain));
+        for green in &self.armed.green {
+            lines.extend(text::labelled("green  ", green, cells, strong, plain));
+        }
+        if self.armed.attempts > 1 && !self.undo {
+            let words = format!("up to {}, until one succeeds", self.armed.attempts);
+            lines.extend(text::labelled("tries  ", &words, cells, strong, plain));
+        }
+        if let Some(reason) = &self.start.reason {
+            lines.extend(text::labelled("reason ", reason, cells, strong, plain));
+        }
+        lines
+    }
+}
+
+/// A target and how sure we are of it.
+fn upon(system: &str, pinned: Option<&str>, at: &View) -> (String, Role) {
+    let pin = at.incident.pins.get(system);
+    if pin.is_some_and(|p| p.proposed.is_some()) {
+        return (format!("{system}: its NEW target has to be confirmed first"), Role::Warn);
+    }
+    match (pinned, pin.map(|p| p.by)) {
+        (None, _) | (_, None) => (format!("{system}: TARGET NOT VERIFIED"), Role::Warn),
+        (Some(name), Some(PinnedBy::FirstContact)) => {
+            (format!("{system} {name} (nobody confirmed it)"), Role::Warn)
+        }
+        (Some(name), Some(PinnedBy::Person | PinnedBy::Site)) => {
+            (format!("{system} {name}"), Role::Plain)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::fixture;
+    use crossterm::event::{KeyCode, KeyModifiers};
+
+    fn arm(change: impl FnOnce(&mut Armed)) -> (Arming, View) {
+        let at = fixture::view();
+        let mut armed = fixture::armed("postgres/pitr/restore");
+        change(&mut armed);
+        let (arming, _) = Arming::new(Arc::new(armed), false, &at).expect("it can be armed");
+        (arming, at)
+    }
+
+    fn type_in(arming: &mut Arming, text: &str) {
+        for c in text.chars() {
+            let key = KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE);
+            assert!(matches!(arming.typed(key), Ok(Edited::Typed)));
+        }
+    }
+
+    #[test]
+    fn enter_starts_what_was_shown() {
+        let (mut arming, at) = arm(|_| {});
+        assert!(!arming.is_typing());
+        let Next::Start(start) = arming.enter(&at) else {
+            panic!("nothing is missing");
+        };
+        assert_eq!(start.step, "postgres/pitr/restore");
+        assert_eq!((start.undo, start.reason, start.typed), (false, None, None));
+    }
+
+    #[test]
+    fn what_destroys_starts_only_with_its_name() {
+        let (mut arming, at) = arm(|a| {
+            a.danger = Danger::Destroy;
+            a.confirm = Some("the-old-volume".to_owned());
+        });
+        type_in(&mut arming, "the-old");
+        assert!(matches!(arming.enter(&at), Next::Stay(_)));
+        type_in(&mut arming, "the-old-volume");
+        let Next::Start(start) = arming.enter(&at) else {
+            panic!("the name was typed");
+        };
+        assert_eq!(start.typed.as_deref(), Some("the-old-volume"));
+    }
+
+    #[test]
+    fn out_of_order_needs_a_reason_and_then_one_more_enter() {
+        let (mut arming, at) = arm(|a| {
+            a.refusal = Some(Refusal::OutOfOrder {
+                step: "b".to_owned(),
+                for_: "a".to_owned(),
+            });
+        });
+        assert!(matches!(arming.enter(&at), Next::Stay(_)), "no reason, no start");
+        type_in(&mut arming, "the lead says so");
+        assert!(matches!(arming.enter(&at), Next::Stay(_)));
+        let Next::Start(start) = arming.enter(&at) else {
+            panic!("the reason was given");
+        };
+        assert_eq!(start.reason.as_deref(), Some("the lead says so"));
+    }
+
+    #[test]
+    fn what_is_running_cannot_be_armed() {
+        let at = fixture::view();
+        let mut armed = fixture::armed("postgres/pitr/restore");
+        armed.refusal = Some(Refusal::Running(armed.step.clone()));
+        assert!(Arming::new(Arc::new(armed), false, &at).is_err());
+    }
+
+    #[test]
+    fn a_missing_value_is_asked_for_first_and_the_step_armed_anew() {
+        let (mut arming, at) = arm(|a| a.missing = vec!["target".to_owned()]);
+        assert!(arming.is_typing());
+        let drawn = fixture::draw(80, 24, |frame, area| arming.draw(frame, area, &at));
+        assert!(drawn.contains("To which moment?"), "{drawn}");
+    }
+
+    #[test]
+    fn it_draws_at_every_size_and_says_what_enter_does() {
+        let (mut arming, at) = arm(|_| {});
+        for (width, height) in [(60, 11), (80, 20), (200, 50), (3, 2)] {
+            let drawn = fixture::draw(width, height, |frame, area| arming.draw(frame, area, &at));
+            assert!(width < 60 || drawn.contains("Enter starts it"), "{drawn}");
+        }
+    }
+}

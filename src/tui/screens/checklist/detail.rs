@@ -1,0 +1,315 @@
+//! The right pane: the chosen step in full, and the end of its output.
+
+use super::steps;
+use crate::{
+    domain::{
+        event::{AttemptKind, Outcome},
+        incident::{Attempt, PlannedStep, StepState},
+        runbook::Step,
+        units,
+    },
+    tui::{
+        keymap::Action,
+        screens::View,
+        theme::{Mark, Role},
+        widgets::{evidence, list, pane, tail::Tail, text},
+    },
+};
+use ratatui::{
+    Frame,
+    layout::Rect,
+    text::{Line, Span},
+};
+
+/// `3 · Restore the server — attempt 1`
+pub(super) fn title(step: &PlannedStep) -> String {
+    let plan = &step.plan;
+    match step.attempts.last() {
+        Some(attempt) => format!("{} · {} — attempt {}", plan.number, plan.title, attempt.n),
+        None => format!("{} · {}", plan.number, plan.title),
+    }
+}
+
+/// Draws what is known of a step above, the end of its output below.
+///
+/// ```text
+///  ▶ running, 21:07 of 45m
+///  why    The old server may be corrupt; a new one is restored beside it.
+///  runs $ az postgres flexible-server restore \
+///  sees   "state": "Ready"
+///  green  database: SELECT count(*) FROM tenants — expected: == 412
+///  ✗ database: SELECT count(*) …: does not hold
+///    expected == 412
+///    saw      0
+///  ── output ──────────────────────────── following ──
+///  13:41:26 Restoring to 2026-03-10T14:30:00Z …
+/// ```
+pub(super) fn draw(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    step: Option<&PlannedStep>,
+    starting: bool,
+    scroll: &mut usize,
+    output: &mut Tail,
+    at: &View,
+) {
+    let Some(step) = step else {
+        output.turn_to(None);
+        return;
+    };
+    let cells = usize::from(area.width);
+    let lines = lines(step, starting, at, cells);
+    let last = step.attempts.last();
+    let dir = last.map(|a| at.attempt_dir(&a.dir));
+    output.turn_to(dir.as_deref());
+    let Some(attempt) = last else {
+        list::scrolled(frame, area, &lines, scroll);
+        return;
+    };
+    let wanted = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+    let least = (area.height * 2 / 5).max(3).min(area.height);
+    let height = wanted.min(area.height - least);
+    list::scrolled(frame, pane::above(area, height), &lines, scroll);
+    let rest = pane::below(area, height);
+    let word = match (&attempt.ending, attempt.unsupervised) {
+        (Some(_), _) => "ended",
+        (None, false) => "following",
+        (None, true) => "following, without supervisor",
+    };
+    frame.render_widget(rule("output", word, cells, at), pane::above(rest, 1));
+    output.draw(frame, pane::below(rest, 1), at.theme);
+}
+
+fn rule(left: &str, right: &str, cells: usize, at: &View) -> Line<'static> {
+    let rule = at.theme.rule();
+    let used = text::width(left) + text::width(right) + 8;
+    let middle = rule.repeat(cells.saturating_sub(used));
+    let words = format!("{rule}{rule} {left} {middle} {right} {rule}{rule}");
+    Line::styled(
+        text::fit(&words, cells, at.theme),
+        at.theme.style(Role::Faint),
+    )
+}
+
+/// Everything about a step, as lines.
+fn lines(step: &PlannedStep, starting: bool, at: &View, cells: usize) -> Vec<Line<'static>> {
+    let theme = at.theme;
+    let (strong, plain) = (theme.style(Role::Strong), theme.style(Role::Plain));
+    let mut lines = vec![state(step, at)];
+    if starting {
+        let words = "looking at the target before it starts…";
+        lines.push(Line::styled(words, theme.style(Role::Busy)));
+    }
+    if let Some(reason) = step.reason() {
+        lines.extend(text::labelled("       ", &reason, cells, strong, plain));
+    }
+    let waits = at.incident.waits_for(step);
+    if !waits.is_empty() {
+        lines.extend(text::labelled("after  ", &waits.join(", "), cells, strong, plain));
+    }
+    let written = at.runbook.step(&step.plan.step);
+    if let Some(why) = written.and_then(|s| s.why.as_deref()) {
+        lines.extend(text::labelled("why    ", why, cells, strong, plain));
+    }
+    let shown = at.shown.as_ref().filter(|s| s.step == step.plan.step);
+    if let Some(shown) = shown {
+        let label = match step.plan.kind.as_str() {
+            "manual" => "do     ",
+            "check" => "looks  ",
+            _ => "runs $ ",
+        };
+        lines.extend(text::labelled(label, &shown.command, cells, strong, plain));
+        if !shown.missing.is_empty() {
+            let missing = shown.missing.join(", ");
+            let warn = theme.style(Role::Warn);
+            lines.extend(text::labelled("needs  ", &missing, cells, strong, warn));
+        }
+    }
+    if let Some(sees) = written.and_then(|s| s.expect.as_deref()) {
+        lines.extend(text::labelled("sees   ", sees, cells, strong, plain));
+    }
+    for green in shown.iter().flat_map(|s| &s.green) {
+        lines.extend(text::labelled("green  ", green, cells, strong, plain));
+    }
+    lines.extend(written.into_iter().flat_map(|s| consequences(s, at, cells)));
+    if let Some((_, progress)) = at
+        .progress
+        .as_ref()
+        .filter(|(of, _)| *of == step.plan.step && step.running().is_some())
+    {
+        lines.push(Line::raw(""));
+        lines.extend(evidence::lines(progress, cells, theme));
+    }
+    let mut attempts = step.attempts.iter().rev();
+    if let Some(last) = attempts.next() {
+        lines.push(Line::raw(""));
+        lines.extend(newest(last, at, cells));
+    }
+    for earlier in attempts {
+        lines.push(Line::styled(
+            text::fit(&one_line(earlier), cells, theme),
+            theme.style(Role::Faint),
+        ));
+    }
+    if let Some((_, checks)) = &step.skipped {
+        for check in checks {
+            lines.extend(evidence::lines(check, cells, theme));
+        }
+    }
+    lines
+}
+
+/// What a step changes beyond itself.
+fn consequences(written: &Step, at: &View, cells: usize) -> Vec<Line<'static>> {
+    let theme = at.theme;
+    let (strong, plain) = (theme.style(Role::Strong), theme.style(Role::Plain));
+    let mut lines = Vec::new();
+    if !written.replaces.is_empty() {
+        let names: Vec<&str> = written.replaces.iter().map(|n| n.text.as_str()).collect();
+        let words = format!("the target of {}; a person confirms the new one", names.join(", "));
+        lines.extend(text::labelled("moves  ", &words, cells, strong, plain));
+    }
+    if written.undo.is_some() {
+        let words = format!("{} arms it", at.keys.key(Action::Undo));
+        lines.extend(text::labelled("undo   ", &words, cells, strong, plain));
+    }
+    lines
+}
+
+fn state(step: &PlannedStep, at: &View) -> Line<'static> {
+    let theme = at.theme;
+    let mark = steps::mark(step);
+    let of = step.plan.budget_s.map_or_else(String::new, |b| format!(" of {}", units::short(b)));
+    let used = step.elapsed_s(at.now).map(units::clock);
+    let words = match (step.state(), used) {
+        (StepState::Unverified, Some(used)) => {
+            format!("ended with exit 0, but no check said that it is right, {used}{of}")
+        }
+        (state, Some(used)) => format!("{}, {used}{of}", state.as_str()),
+        (state, None) if of.is_empty() => state.as_str().to_owned(),
+        (state, None) => format!("{}, budget{}", state.as_str(), of.replacen(" of", "", 1)),
+    };
+    let mut spans = vec![
+        Span::styled(format!("{} ", theme.sign(mark)), theme.mark(mark)),
+        Span::styled(words, theme.style(Role::Strong)),
+    ];
+    match step.plan.danger.as_str() {
+        "destroy" => spans.push(Span::styled(
+            format!("  {} destroys", theme.sign(Mark::Danger)),
+            theme.mark(Mark::Danger),
+        )),
+        "change" => spans.push(Span::raw("  changes something")),
+        _ => {}
+    }
+    Line::from(spans)
+}
+
+fn one_line(attempt: &Attempt) -> String {
+    let kind = match attempt.kind {
+        AttemptKind::Run => "attempt",
+        AttemptKind::Undo => "undo, attempt",
+    };
+    match &attempt.ending {
+        None => format!("{kind} {} is running", attempt.n),
+        Some(ending) => format!(
+            "{kind} {} {} after {}",
+            attempt.n,
+            ending.outcome.as_str(),
+            units::clock(ending.elapsed_s)
+        ),
+    }
+}
+
+/// The last attempt with all that it left behind.
+fn newest(attempt: &Attempt, at: &View, cells: usize) -> Vec<Line<'static>> {
+    let theme = at.theme;
+    let (faint, plain) = (theme.style(Role::Faint), theme.style(Role::Plain));
+    let mut head = one_line(attempt);
+    if let Some(ending) = &attempt.ending {
+        if let Some(code) = ending.exit_code {
+            head.push_str(&format!(", exit {code}"));
+        }
+        if let Some(signal) = ending.signal {
+            head.push_str(&format!(", signal {signal}"));
+        }
+    } else if attempt.stop_asked {
+        head.push_str(", asked to stop");
+    }
+    let mut lines = text::wrapped(&head, cells, theme.style(Role::Strong));
+    for (label, words) in [
+        ("reason   ", &attempt.out_of_order),
+        ("typed    ", &attempt.confirmed),
+        ("seen     ", &attempt.saw),
+    ] {
+        if let Some(words) = words {
+            lines.extend(text::labelled(label, words.as_str(), cells, faint, plain));
+        }
+    }
+    let Some(ending) = &attempt.ending else {
+        return lines;
+    };
+    for check in &ending.checks {
+        lines.extend(evidence::lines(check, cells, theme));
+    }
+    for (name, value) in &ending.captured {
+        let words = format!("{name} = {value}");
+        lines.extend(text::labelled("captured ", &words, cells, faint, plain));
+    }
+    for name in &ending.captured_secrets {
+        let words = format!("{name}, a secret");
+        lines.extend(text::labelled("captured ", &words, cells, faint, plain));
+    }
+    if ending.leaky {
+        let words = "something it started still held its output when it ended (leaky)";
+        lines.extend(text::labelled("note     ", words, cells, faint, plain));
+    }
+    if ending.lost_bytes > 0 {
+        let words = format!("{} bytes of output could not be written", ending.lost_bytes);
+        lines.extend(text::labelled("note     ", &words, cells, faint, plain));
+    }
+    let failed = matches!(ending.outcome, Outcome::Failed | Outcome::TimedOut);
+    if failed {
+        let key = at.keys.key(Action::Causes);
+        let words = match &attempt.causes {
+            None => "looking for likely causes…".to_owned(),
+            Some(causes) if causes.is_empty() => {
+                "no row of the failure table matches; one should be written".to_owned()
+            }
+            Some(causes) => format!("{key} shows {} likely cause(s)", causes.len()),
+        };
+        lines.extend(text::wrapped(&words, cells, theme.style(Role::Warn)));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::fixture;
+
+    fn detail(at: &View, index: usize, height: u16) -> String {
+        let step = at.incident.steps.get(index);
+        fixture::draw(70, height, |frame, area| {
+            let (mut scroll, mut tail) = (0, Tail::default());
+            draw(frame, area, step, false, &mut scroll, &mut tail, at);
+        })
+    }
+
+    #[test]
+    fn a_failed_step_shows_what_was_expected_and_what_was_seen() {
+        let at = fixture::view();
+        let drawn = detail(&at, 1, 60);
+        for words in ["failed", "expected == 412", "saw      0", "likely cause", "runs $", "moves"] {
+            assert!(drawn.contains(words), "{words}:\n{drawn}");
+        }
+    }
+
+    #[test]
+    fn output_keeps_its_room_however_much_there_is_to_say() {
+        let at = fixture::view();
+        for height in [1, 2, 3, 5, 10] {
+            detail(&at, 1, height);
+        }
+        assert!(detail(&at, 2, 12).contains("following"));
+    }
+}
