@@ -4,22 +4,34 @@ use rustix::fs::{Mode, OFlags};
 use std::{
     fs::{DirBuilder, File},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
-    path::Path,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
 };
 
-/// Makes the folder and those above it that are missing, 0700.
+/// Makes the folder and those above it that are missing, 0700. A folder that was there already stays
+/// as it is, and is refused where others could exchange what lies in it.
 pub fn create_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    let meta = std::fs::symlink_metadata(path)?;
+    // `link/` and `link/.` mean what the link points to; what is asked about is the link.
+    let path: PathBuf = path.components().collect();
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&path)?;
+    let meta = std::fs::symlink_metadata(&path)?;
+    let refuse = |why: &str| {
+        let text = format!("{} {why}", path.display());
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, text))
+    };
     if meta.file_type().is_symlink() {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!("{} is a symbolic link", path.display()),
-        ));
+        return refuse("is a symbolic link");
     }
-    if meta.mode() & 0o077 != 0 {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
+    let us = rustix::process::geteuid().as_raw();
+    if meta.uid() != us && meta.uid() != 0 {
+        return refuse("belongs to another user");
+    }
+    let (shared, sticky) = (meta.mode() & 0o022 != 0, meta.mode() & 0o1000 != 0);
+    if shared && !sticky {
+        return refuse("can be written by others: chmod go-w it, or choose another");
     }
     Ok(())
 }

@@ -106,6 +106,13 @@ impl Store {
         Ok(Self { root })
     }
 
+    /// The same for looking only: nothing is made, and a folder that is missing holds no incidents.
+    pub fn look(root: &Path) -> Self {
+        Self {
+            root: root.canonicalize().unwrap_or_else(|_| root.to_owned()),
+        }
+    }
+
     pub fn root(&self) -> &Path {
         &self.root
     }

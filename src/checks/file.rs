@@ -23,10 +23,10 @@ pub(super) fn look(words: &Words, scope: &Scope, content: bool) -> Result<Seen, 
                     let text = String::from_utf8_lossy(&text).into_owned();
                     Ok(Seen::text(text))
                 }
-                Err(e) => Ok(Seen::text(format!(
-                    "{} bytes, which cannot be read: {e}",
-                    meta.len()
-                ))),
+                Err(e) => Err(Trouble::cannot_tell(
+                    format!("it cannot be read: {e}"),
+                    "may you read this file?",
+                )),
             }
         }
         Ok(_) => Ok(Seen::text("it exists")),

@@ -31,7 +31,7 @@ pub(super) async fn look(
     };
     if !right {
         let seen = format!("status {status}");
-        if wanted.is_none() && matches!(status.as_u16(), 401 | 403 | 407) {
+        if matches!(status.as_u16(), 401 | 403 | 407) {
             return Err(Trouble::cannot_tell(
                 seen,
                 "the server refused our credentials: see `bearer:` and `headers:`",
@@ -50,11 +50,7 @@ pub(super) async fn look(
     }
     if words.json.is_empty() {
         let text = String::from_utf8_lossy(&body).into_owned();
-        return Ok(Seen::text(if text.trim().is_empty() {
-            format!("status {status}")
-        } else {
-            text
-        }));
+        return Ok(Seen::text(text).or_shown(format!("status {status}")));
     }
     let json: Value = serde_json::from_slice(&body)
         .map_err(|_| Trouble::Down(format!("status {status}, but the answer is not JSON")))?;

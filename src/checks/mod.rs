@@ -34,20 +34,25 @@ pub struct Scope {
     pub workdir: PathBuf,
     /// What a check's command finds in its environment beside that of this process.
     pub env: Vec<(String, String)>,
+    /// Names that a check's command must not inherit: secrets came from them.
+    pub hidden: Vec<String>,
 }
 
 /// What a hand saw. `holds` is its own judgement where the kind has one (rows, JSON, a status).
 #[derive(Debug, Default, PartialEq)]
 pub struct Seen {
+    /// What `expect` is compared with.
     pub text: String,
     pub holds: Option<bool>,
+    /// What people are shown when there is no text.
+    pub otherwise: Option<String>,
 }
 
 impl Seen {
     pub fn text(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
-            holds: None,
+            ..Self::default()
         }
     }
 
@@ -55,7 +60,14 @@ impl Seen {
         Self {
             text: text.into(),
             holds: Some(holds),
+            otherwise: None,
         }
+    }
+
+    #[must_use]
+    pub fn or_shown(mut self, otherwise: impl Into<String>) -> Self {
+        self.otherwise = Some(otherwise.into());
+        self
     }
 }
 
@@ -95,7 +107,8 @@ pub async fn run(
     let every = check.every.unwrap_or(Check::EVERY);
     loop {
         let (verdict, seen, help, ended) = once(check, scope).await;
-        let over = until.is_none_or(|until| Instant::now() + every > until);
+        let now = Instant::now();
+        let over = until.is_none_or(|until| now >= until);
         if verdict == Verdict::Holds || ended || over {
             let shown = scope.values.masked_check(check);
             let text = |t: &str| Clean::new(&redactor.text(t));
@@ -111,7 +124,9 @@ pub async fn run(
                 help: help.map(|h| text(&h)),
             };
         }
-        tokio::time::sleep(every).await;
+        // The last try is at the end of the time.
+        let next = (now + every).min(until.unwrap_or(now));
+        tokio::time::sleep_until(next).await;
     }
 }
 
@@ -150,11 +165,15 @@ async fn once(check: &Check, scope: &Scope) -> Judged {
 fn judge(check: &Check, seen: Seen) -> Judged {
     let ended = matches(check.fails.as_deref(), &seen.text);
     let own = seen.holds.unwrap_or(true);
+    let shown = match (&seen.otherwise, seen.text.trim().is_empty()) {
+        (Some(otherwise), true) => otherwise.clone(),
+        _ => seen.text.clone(),
+    };
     let (verdict, text) = match check.expect.as_deref().map(Expect::parse) {
-        None => (own, seen.text),
+        None => (own, shown),
         Some(Ok(expect)) => match expect.judge(&seen.text) {
-            Comparison::Holds => (own, seen.text),
-            Comparison::Fails => (false, seen.text),
+            Comparison::Holds => (own, shown),
+            Comparison::Fails => (false, shown),
             Comparison::CannotCompare => {
                 let shown = seen.text.trim();
                 let shown = if shown.is_empty() { "nothing" } else { shown };

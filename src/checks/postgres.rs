@@ -11,7 +11,7 @@ use crate::{
 use std::{error::Error, time::Duration};
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, private::BytesMut};
 
-/// More rows than anyone reads.
+/// More rows than anyone names.
 const ROWS: usize = 1000;
 
 pub(super) async fn look(
@@ -47,16 +47,23 @@ pub(super) async fn look(
         .execute(&statement, &borrowed)
         .await
         .map_err(|e| trouble(&e))?;
-    let fetch = format!("FETCH {} FROM blackstart", ROWS + 1);
+    let fetch = format!("FETCH {ROWS} FROM blackstart");
     let rows = simple(client, &fetch).await?;
     if words.rows.is_empty() {
-        let lines: Vec<String> = rows.iter().take(ROWS).map(|r| r.join("|")).collect();
-        let text = lines.join("\n");
-        return Ok(if rows.is_empty() {
-            Seen::judged("no row", false)
-        } else {
-            Seen::text(text)
-        });
+        let columns = rows.first().map_or(0, Vec::len);
+        return match &rows[..] {
+            [] => Ok(Seen::judged("no row", false)),
+            [one] if columns == 1 => Ok(Seen::text(one[0].clone())),
+            _ => Err(Trouble::Down(format!(
+                "{} rows of {columns} columns, where one value is looked for: {}; for several use `rows:`",
+                rows.len(),
+                rows.iter()
+                    .take(5)
+                    .map(|r| r.join("|"))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            ))),
+        };
     }
     Ok(judge_rows(words, &rows))
 }

@@ -20,7 +20,7 @@ use crate::{
 use serde_json::json;
 
 pub(super) fn list(settings: &Settings, as_json: bool) -> Result<Exit, Failure> {
-    let store = settings.store()?;
+    let store = settings.store_to_look()?;
     let mut rows = Vec::new();
     for summary in store.summaries() {
         match summary {
@@ -66,7 +66,7 @@ pub(super) fn list(settings: &Settings, as_json: bool) -> Result<Exit, Failure> 
 }
 
 fn load(settings: &Settings, id: &str) -> Result<(IncidentDir, Loaded), Failure> {
-    let store = settings.store()?;
+    let store = settings.store_to_look()?;
     let dir = find(&store, id)?;
     let loaded = dir.load().map_err(|e| store_error(&e))?;
     Ok((dir, loaded))
@@ -260,11 +260,25 @@ pub(super) fn export(settings: &Settings, id: &str, format: &str) -> Result<Exit
 }
 
 pub(super) fn verify(settings: &Settings, id: &str, as_json: bool) -> Result<Exit, Failure> {
-    let store = settings.store()?;
+    let store = settings.store_to_look()?;
     let dir = find(&store, id)?;
     let bytes = std::fs::read(dir.journal_path())
         .map_err(|e| Failure::new(Exit::Failed, format!("the journal cannot be read: {e}"), ""))?;
-    match journal::read(&bytes) {
+    let opened = |contents: &journal::Contents| {
+        use crate::domain::event::Event;
+        matches!(
+            contents.entries.first().map(|e| &e.event),
+            Some(Event::Opened { .. })
+        )
+    };
+    let read = journal::read(&bytes).and_then(|contents| match opened(&contents) {
+        true => Ok(contents),
+        false => Err(JournalError::Damaged {
+            line: 1,
+            what: "it does not begin with the opening of an incident".to_owned(),
+        }),
+    });
+    match read {
         Ok(contents) => {
             let torn = contents.torn.len();
             if as_json {

@@ -74,14 +74,22 @@ impl Settings {
         })
     }
 
-    pub(super) fn store(&self) -> Result<Store, Failure> {
-        let Some(dir) = &self.state_dir else {
-            return Err(Failure::usage(
+    fn dir(&self) -> Result<&Path, Failure> {
+        self.state_dir.as_deref().ok_or_else(|| {
+            Failure::usage(
                 "this account has no home folder to keep incidents in",
                 "say where: --state-dir DIR, or BLACKSTART_STATE_DIR",
-            ));
-        };
-        Store::open(dir).map_err(|e| {
+            )
+        })
+    }
+
+    /// For commands that only look.
+    pub(super) fn store_to_look(&self) -> Result<Store, Failure> {
+        Ok(Store::look(self.dir()?))
+    }
+
+    pub(super) fn store(&self) -> Result<Store, Failure> {
+        Store::open(self.dir()?).map_err(|e| {
             Failure::new(
                 Exit::Failed,
                 e.to_string(),

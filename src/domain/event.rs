@@ -255,6 +255,11 @@ pub enum Event {
         system: String,
         fingerprint: String,
     },
+    /// A step moved the target to where nothing answers yet: whoever does is to be confirmed.
+    TargetMoved {
+        system: String,
+        step: String,
+    },
     /// A step moved the target: old and new, waiting for a person.
     IdentityProposed {
         system: String,
@@ -405,6 +410,7 @@ impl Event {
             | Self::Planned { .. }
             | Self::IdentityPinned { .. }
             | Self::AcceptedBeforehand { .. }
+            | Self::TargetMoved { .. }
             | Self::IdentityProposed { .. }
             | Self::TargetRefused { .. }
             | Self::AttemptUnsupervised { .. }

@@ -163,6 +163,8 @@ pub struct Pin {
     pub identity: Option<Identity>,
     pub by: PinnedBy,
     pub proposed: Option<(Identity, String)>,
+    /// The step that moved it to where nobody has been met yet.
+    pub moved: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -332,6 +334,7 @@ impl Incident {
                     identity: Some(identity.clone()),
                     by: *by,
                     proposed: None,
+                    moved: None,
                 };
                 self.pins.insert(system.clone(), pin);
             }
@@ -349,8 +352,19 @@ impl Incident {
                     identity: old.clone(),
                     by: PinnedBy::FirstContact,
                     proposed: None,
+                    moved: None,
                 });
+                pin.moved = None;
                 pin.proposed = Some((new.clone(), step.clone()));
+            }
+            Event::TargetMoved { system, step } => {
+                let pin = Pin {
+                    identity: None,
+                    by: PinnedBy::FirstContact,
+                    proposed: None,
+                    moved: Some(step.clone()),
+                };
+                self.pins.insert(system.clone(), pin);
             }
             Event::TargetRefused { system, reason, .. } => {
                 self.refused = Some((system.clone(), reason.clone()));
@@ -403,6 +417,13 @@ impl Incident {
             Event::AttemptEnded {
                 step, n, ending, ..
             } => {
+                let lost = ending
+                    .captured_secrets
+                    .iter()
+                    .any(|name| !self.values.contains_key(name));
+                if let Some(planned) = self.step_mut(step) {
+                    planned.fetch_again = lost;
+                }
                 if let Some(attempt) = self.attempt_mut(step, *n) {
                     attempt.ending = Some(ending.clone());
                 }

@@ -11,6 +11,8 @@ pub mod incident;
 pub mod plan;
 pub mod redact;
 pub mod runbook;
+#[cfg(test)]
+mod simulation;
 pub mod template;
 pub mod text;
 pub mod units;

@@ -50,6 +50,12 @@ pub enum PlanError {
     /// A person chooses: the procedure and its paths.
     #[error("`{0}` can be done in more than one way: {1}")]
     PathNeeded(String, String),
+    #[error("`{0}` can be in a plan once: choose `{1}` or `{2}`")]
+    Twice(String, String, String),
+    #[error("`{0}` waits for `{1}`, which is not in this plan")]
+    WaitsForNothing(String, String),
+    #[error("`{0}` waits for itself: follow its `after`")]
+    Circle(String),
     #[error("a plan needs at least one procedure")]
     Empty,
 }
@@ -68,13 +74,21 @@ pub fn lay_out(
         go,
         before,
         steps: Vec::new(),
+        stands_for: Vec::new(),
         next: before.iter().map(|s| s.number).max().unwrap_or(0) + 1,
     };
     let mut previous: Vec<String> = Vec::new();
-    let mut seen = BTreeSet::new();
-    for chosen in go {
-        if !seen.insert(chosen.procedure.clone()) {
-            continue;
+    for (i, chosen) in go.iter().enumerate() {
+        let earlier = go[..i].iter().find(|c| c.procedure == chosen.procedure);
+        if let Some(earlier) = earlier {
+            if earlier.path == chosen.path {
+                continue;
+            }
+            return Err(PlanError::Twice(
+                chosen.procedure.clone(),
+                earlier.name(),
+                chosen.name(),
+            ));
         }
         let procedure = procedure(runbook, &chosen.procedure)?;
         let path = path(procedure, chosen.path.as_deref())?;
@@ -87,9 +101,9 @@ pub fn lay_out(
         let then = layout.block(procedure, None, &procedure.then, &then_after)?;
         previous = if then.is_empty() { then_after } else { then };
     }
-    let all: Vec<String> = layout.steps.iter().map(|s| s.step.clone()).collect();
+    let all: Vec<String> = layout.steps.iter().map(|(s, _)| s.step.clone()).collect();
     layout.recovered(&all)?;
-    Ok(layout.steps)
+    layout.resolved()
 }
 
 fn procedure<'r>(runbook: &'r Runbook, id: &str) -> Result<&'r Procedure, PlanError> {
@@ -122,11 +136,20 @@ fn path<'r>(
     })
 }
 
+/// What a step waits for: steps that are known, or a name as it was written.
+#[derive(Clone)]
+enum Waits {
+    For(Vec<String>),
+    Named(Vec<String>),
+}
+
 struct Layout<'a> {
     runbook: &'a Runbook,
     go: &'a [Chosen],
     before: &'a [PlanStep],
-    steps: Vec<PlanStep>,
+    steps: Vec<(PlanStep, Waits)>,
+    /// What an `include` stands for, so that others can wait for it by its id.
+    stands_for: Vec<(String, Vec<String>)>,
     next: usize,
 }
 
@@ -141,38 +164,48 @@ impl Layout<'_> {
     ) -> Result<Vec<String>, PlanError> {
         let mut names = Vec::new();
         let mut above: Vec<String> = previous.to_vec();
-        // What an `include` stands for, so that others can wait for it by its id.
-        let mut stands_for: Vec<(String, Vec<String>)> = Vec::new();
         for step in steps {
-            let full = full_name(&procedure.id.text, path, &step.id.text);
-            let after = match &step.after {
-                None => above.clone(),
-                Some(ends) => ends
-                    .iter()
-                    .flat_map(|end| self.resolve(&end.text, &full, &stands_for))
-                    .collect(),
-            };
-            let placed = match &step.action {
-                Action::Include(include) => {
-                    let placed = self.include(include, &after)?;
-                    stands_for.push((full.clone(), placed.clone()));
-                    placed
-                }
-                Action::Run(_) | Action::Kubernetes(_) | Action::Check(_) | Action::Manual(_) => {
-                    self.push(&procedure.id.text, path, step, after);
-                    vec![full]
-                }
-            };
-            if !placed.is_empty() {
-                above.clone_from(&placed);
-            }
+            let placed = self.place(&procedure.id.text, path, step, &above)?;
+            above.clone_from(&placed);
             names.extend(placed);
         }
         Ok(names)
     }
 
-    /// The steps of another procedure, in the place of the `include`.
-    fn include(&mut self, include: &Include, after: &[String]) -> Result<Vec<String>, PlanError> {
+    /// Puts a step, or what it includes, into the plan; returns the names that now stand for it.
+    fn place(
+        &mut self,
+        procedure: &str,
+        path: Option<&str>,
+        step: &Step,
+        above: &[String],
+    ) -> Result<Vec<String>, PlanError> {
+        let full = full_name(procedure, path, &step.id.text);
+        let waits = match &step.after {
+            None => Waits::For(above.to_vec()),
+            Some(names) => Waits::Named(names.iter().map(|n| n.text.clone()).collect()),
+        };
+        let Action::Include(include) = &step.action else {
+            self.push(procedure, path, step, waits);
+            return Ok(vec![full]);
+        };
+        let placed = self.include(include, &full, waits)?;
+        self.stands_for.push((full, placed.clone()));
+        Ok(if placed.is_empty() {
+            above.to_vec()
+        } else {
+            placed
+        })
+    }
+
+    /// The steps of another procedure, in the place of the `include`; those that are in the plan
+    /// already stay where they are, and are waited for all the same.
+    fn include(
+        &mut self,
+        include: &Include,
+        from: &str,
+        waits: Waits,
+    ) -> Result<Vec<String>, PlanError> {
         let of = procedure(self.runbook, &include.of.text)?;
         let chosen = self
             .go
@@ -181,66 +214,47 @@ impl Layout<'_> {
             .and_then(|c| c.path.as_deref());
         let wanted = include.path.as_ref().map(|p| p.text.as_str()).or(chosen);
         let path = path(of, wanted)?;
-        let steps: Vec<Step> = path
-            .steps
-            .iter()
-            .filter(|s| include.steps.is_empty() || include.steps.contains(&s.id))
-            .filter(|s| {
-                let full = full_name(&of.id.text, path.id.as_deref(), &s.id.text);
-                !self.steps.iter().any(|planned| planned.step == full)
-            })
-            .cloned()
-            .collect();
-        self.block(of, path.id.as_deref(), &steps, after)
+        let first = match waits {
+            Waits::For(names) => names,
+            // Names of the including list: resolved from there.
+            Waits::Named(ends) => ends
+                .iter()
+                .map(|end| match from.rsplit_once('/') {
+                    Some((list, _)) if !end.contains('/') => format!("{list}/{end}"),
+                    _ => end.clone(),
+                })
+                .collect(),
+        };
+        let mut names = Vec::new();
+        let mut above = first;
+        for step in &path.steps {
+            if include.steps.is_empty() || include.steps.contains(&step.id) {
+                let full = full_name(&of.id.text, path.id.as_deref(), &step.id.text);
+                let planned = self.steps.iter().any(|(s, _)| s.step == full);
+                let placed = if planned {
+                    vec![full]
+                } else {
+                    self.place(&of.id.text, path.id.as_deref(), step, &above)?
+                };
+                above.clone_from(&placed);
+                names.extend(placed);
+            }
+        }
+        Ok(names)
     }
 
     fn recovered(&mut self, all: &[String]) -> Result<(), PlanError> {
         let mut above = all.to_vec();
-        for step in &self.runbook.recovered.steps {
-            let full = full_name("recovered", None, &step.id.text);
-            let after = match &step.after {
-                None => above.clone(),
-                Some(ends) => ends
-                    .iter()
-                    .flat_map(|end| self.resolve(&end.text, &full, &[]))
-                    .collect(),
-            };
-            if let Action::Include(include) = &step.action {
-                above = self.include(include, &after)?;
-                continue;
-            }
-            self.push("recovered", None, step, after);
-            above = vec![full];
+        let runbook = self.runbook;
+        for step in &runbook.recovered.steps {
+            above = self.place("recovered", None, step, &above)?;
         }
         Ok(())
     }
 
-    /// The steps that `ending` names: of the same list, else of the plan so far.
-    fn resolve(
-        &self,
-        ending: &str,
-        from: &str,
-        stands_for: &[(String, Vec<String>)],
-    ) -> Vec<String> {
-        let list = from.rsplit_once('/').map_or("", |(list, _)| list);
-        if let Some((_, placed)) = stands_for.iter().find(|(full, _)| names_step(full, ending)) {
-            return placed.clone();
-        }
-        let sibling = format!("{list}/{ending}");
-        if self.steps.iter().any(|s| s.step == sibling) {
-            return vec![sibling];
-        }
-        let names = self.steps.iter().map(|s| s.step.as_str());
-        match find_step(names, ending) {
-            Ok(full) => vec![full.to_owned()],
-            // A later step of the same list; circles were refused when the runbook was read.
-            Err(_) => vec![sibling],
-        }
-    }
-
-    fn push(&mut self, procedure: &str, path: Option<&str>, step: &Step, after: Vec<String>) {
+    fn push(&mut self, procedure: &str, path: Option<&str>, step: &Step, waits: Waits) {
         let full = full_name(procedure, path, &step.id.text);
-        if self.steps.iter().any(|s| s.step == full) {
+        if self.steps.iter().any(|(s, _)| s.step == full) {
             return;
         }
         let kept = self
@@ -252,7 +266,7 @@ impl Layout<'_> {
             self.next += 1;
             self.next - 1
         });
-        self.steps.push(PlanStep {
+        let planned = PlanStep {
             number,
             id: step.id.text.clone(),
             procedure: procedure.to_owned(),
@@ -260,11 +274,84 @@ impl Layout<'_> {
             title: Clean::line(&step.title),
             phase: step.phase.as_ref().map(|p| p.text.clone()),
             budget_s: step.budget.map(|b| b.as_secs()),
-            after,
+            after: Vec::new(),
             kind: step.action.as_str().to_owned(),
             danger: step.danger.as_str().to_owned(),
             step: full,
-        });
+        };
+        self.steps.push((planned, waits));
+    }
+
+    /// Every name that is waited for becomes a step of this plan; a plan in which steps wait for what
+    /// is not there, or for each other, is refused.
+    fn resolved(self) -> Result<Vec<PlanStep>, PlanError> {
+        let names: Vec<String> = self.steps.iter().map(|(s, _)| s.step.clone()).collect();
+        let mut steps = Vec::with_capacity(self.steps.len());
+        for (step, waits) in &self.steps {
+            let mut step = step.clone();
+            let ends = match waits {
+                Waits::For(names) | Waits::Named(names) => names,
+            };
+            for end in ends {
+                let found = self.find(&names, &step.step, end)?;
+                step.after.extend(found);
+            }
+            step.after.retain(|name| *name != step.step);
+            step.after.dedup();
+            steps.push(step);
+        }
+        in_no_circle(&steps)?;
+        Ok(steps)
+    }
+
+    /// The steps that `end` names for the step `from`: of its own list, of its procedure, of the plan.
+    fn find(&self, names: &[String], from: &str, end: &str) -> Result<Vec<String>, PlanError> {
+        if names.iter().any(|n| n == end) {
+            return Ok(vec![end.to_owned()]);
+        }
+        let mut list = from;
+        while let Some((outer, _)) = list.rsplit_once('/') {
+            let near = format!("{outer}/{end}");
+            if names.contains(&near) {
+                return Ok(vec![near]);
+            }
+            if let Some((_, placed)) = self.stands_for.iter().find(|(full, _)| *full == near) {
+                return Ok(placed.clone());
+            }
+            list = outer;
+        }
+        if let Some((_, placed)) = self
+            .stands_for
+            .iter()
+            .find(|(full, _)| names_step(full, end))
+        {
+            return Ok(placed.clone());
+        }
+        match find_step(names.iter().map(String::as_str), end) {
+            Ok(full) => Ok(vec![full.to_owned()]),
+            Err(_) => Err(PlanError::WaitsForNothing(from.to_owned(), end.to_owned())),
+        }
+    }
+}
+
+/// No step waits for itself, by whatever way round.
+fn in_no_circle(steps: &[PlanStep]) -> Result<(), PlanError> {
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    loop {
+        let ready: Vec<&str> = steps
+            .iter()
+            .filter(|s| !done.contains(s.step.as_str()))
+            .filter(|s| s.after.iter().all(|a| done.contains(a.as_str())))
+            .map(|s| s.step.as_str())
+            .collect();
+        if ready.is_empty() {
+            break;
+        }
+        done.extend(ready);
+    }
+    match steps.iter().find(|s| !done.contains(s.step.as_str())) {
+        Some(stuck) => Err(PlanError::Circle(stuck.step.clone())),
+        None => Ok(()),
     }
 }
 
@@ -327,7 +414,8 @@ pub fn system_needs(runbook: &Runbook, system: &str) -> BTreeSet<String> {
 pub fn targets(runbook: &Runbook, procedure: &str, step: &Step) -> Vec<String> {
     let mut all: Vec<String> = step.systems().into_iter().map(|n| n.text.clone()).collect();
     if let Some(procedure) = runbook.procedure(procedure) {
-        all.extend(procedure.needs.systems.iter().map(|n| n.text.clone()));
+        let named = procedure.needs.systems.iter().chain(&procedure.recovers);
+        all.extend(named.map(|n| n.text.clone()));
     }
     for script in step.scripts() {
         for system in runbook.systems.values() {

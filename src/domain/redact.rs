@@ -308,6 +308,10 @@ fn encodings(value: &str, all: &mut BTreeSet<Vec<u8>>) {
         }
     }
     let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    let padded = engines::STANDARD.encode(bytes);
+    for (text, width) in [(&padded, 76), (&padded, 64), (&hex, 60)] {
+        all.extend(wrapped(text, width).map(|line| line.as_bytes().to_vec()));
+    }
     all.insert(hex.to_ascii_uppercase().into_bytes());
     all.insert(hex.into_bytes());
     for keep in ["-_.~", "-_.~/", "-_.!~*'()"] {
@@ -319,12 +323,19 @@ fn encodings(value: &str, all: &mut BTreeSet<Vec<u8>>) {
     if let Ok(json) = serde_json::to_string(value) {
         let inner = json[1..json.len() - 1].to_owned();
         all.insert(inner.replace('/', "\\/").into_bytes());
-        all.insert(ascii_json(value).into_bytes());
+        for (ascii, html) in [(true, false), (false, true), (true, true)] {
+            let escaped = escaped_json(value, ascii, html);
+            all.insert(escaped.replace('/', "\\/").into_bytes());
+            all.insert(escaped.replace("\\u0027", "'").into_bytes());
+            all.insert(escaped.into_bytes());
+        }
         all.insert(inner.into_bytes());
     }
     all.insert(value.replace('\'', "'\\''").into_bytes());
     all.insert(value.replace('\'', "'\"'\"'").into_bytes());
-    all.insert(backslashed(value).into_bytes());
+    for plain in ["-_./:=@%+,", "-_./:=@%+", "-_./", "-_.:/=@%+,^~"] {
+        all.insert(backslashed(value, plain).into_bytes());
+    }
     all.insert(double_quoted(value).into_bytes());
 }
 
@@ -344,8 +355,8 @@ fn percent(value: &str, keep: &str, lower: bool) -> String {
         .collect()
 }
 
-/// JSON as encoders write it that keep to ASCII.
-fn ascii_json(value: &str) -> String {
+/// JSON as encoders write it that keep to ASCII, or that keep HTML out.
+fn escaped_json(value: &str, ascii: bool, html: bool) -> String {
     let mut out = String::new();
     for c in value.chars() {
         match c {
@@ -354,7 +365,8 @@ fn ascii_json(value: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if c.is_ascii() && !c.is_control() && !"<>&'".contains(c) => out.push(c),
+            c if c.is_ascii() && !c.is_control() && !(html && "<>&'".contains(c)) => out.push(c),
+            c if !ascii && !c.is_ascii() => out.push(c),
             c => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     out.push_str(&format!("\\u{unit:04x}"));
@@ -365,15 +377,26 @@ fn ascii_json(value: &str) -> String {
     out
 }
 
-/// As `printf %q` writes it.
-fn backslashed(value: &str) -> String {
+/// As `printf %q` writes it: shells differ in what they leave alone.
+fn backslashed(value: &str, plain: &str) -> String {
     value
         .chars()
         .flat_map(|c| {
-            let plain = c.is_alphanumeric() || "-_./:=@%+,".contains(c);
-            (!plain).then_some('\\').into_iter().chain([c])
+            let bare = c.is_ascii_alphanumeric() || !c.is_ascii() || plain.contains(c);
+            (!bare).then_some('\\').into_iter().chain([c])
         })
         .collect()
+}
+
+/// As encoders wrap long output: whole lines of it, counted from the secret's own beginning.
+fn wrapped(text: &str, width: usize) -> impl Iterator<Item = &str> {
+    let whole = text.len() / width;
+    let rest = text
+        .get(whole * width..)
+        .filter(|r| r.len() >= 16 && whole > 0);
+    (0..whole)
+        .filter_map(move |i| text.get(i * width..(i + 1) * width))
+        .chain(rest)
 }
 
 fn double_quoted(value: &str) -> String {

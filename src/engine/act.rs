@@ -120,6 +120,12 @@ impl Engine {
             }
             Err((refusal, events)) => {
                 self.commit(events)?;
+                if let Refusal::UnconfirmedTarget { system, .. } = &refusal
+                    && self.accept_beforehand(system)
+                {
+                    // Somebody named this very target before it could be met.
+                    return Box::pin(self.sighted(start, sight)).await;
+                }
                 Err(refusal)
             }
         }
@@ -127,12 +133,6 @@ impl Engine {
 
     /// Somebody named the fingerprint that a system must have, and at first contact it has another.
     fn refused_beforehand(&self, sight: &Sight) -> Option<Refusal> {
-        let moves = |system: &str| {
-            self.incident.steps.iter().any(|s| {
-                let written = self.runbook.step(&s.plan.step);
-                written.is_some_and(|w| w.replaces.iter().any(|n| n.text == system))
-            })
-        };
         for (system, read) in &sight.identities {
             let IdentityRead::Is(seen) = read else {
                 continue;
@@ -148,7 +148,7 @@ impl Engine {
                 .iter()
                 .filter(|(s, _)| s == system)
                 .peekable();
-            if known || named.peek().is_none() || moves(system) {
+            if known || named.peek().is_none() || self.moves(system) {
                 continue;
             }
             if !named.any(|(_, fingerprint)| seen.is_accepted_as(fingerprint)) {
@@ -162,6 +162,14 @@ impl Engine {
             }
         }
         None
+    }
+
+    /// Does a step of the plan move this system?
+    fn moves(&self, system: &str) -> bool {
+        self.incident.steps.iter().any(|s| {
+            let written = self.runbook.step(&s.plan.step);
+            written.is_some_and(|w| w.replaces.iter().any(|n| n.text == system))
+        })
     }
 
     /// The attempt is written; now it is started.
@@ -337,6 +345,7 @@ impl Engine {
         }
         names.sort();
         names.dedup();
+        let moving: Vec<String> = names.iter().filter(|n| self.moves(n)).cloned().collect();
         names.retain(|n| {
             self.incident
                 .pins
@@ -356,6 +365,14 @@ impl Engine {
                 }
             }));
             for (system, identity) in reads.await.into_iter().flatten() {
+                // Whoever named another leaves it to the first change to be refused.
+                let named = accepted.iter().any(|(s, _)| *s == system);
+                let fits = accepted
+                    .iter()
+                    .any(|(s, f)| *s == system && identity.is_accepted_as(f));
+                if named && !fits && !moving.contains(&system) {
+                    continue;
+                }
                 let by = first_contact(&accepted, &system, &identity);
                 let report = Report::Identity {
                     system,
@@ -384,14 +401,14 @@ impl Engine {
         };
         tokio::spawn(async move {
             let reads = join_all(replaces.into_iter().map(|system| async {
-                let identity = new_identity(&scope, &system).await?;
-                Some(Report::Moved {
+                let identity = new_identity(&scope, &system).await;
+                Report::Moved {
                     system,
                     identity,
                     step: step.clone(),
-                })
+                }
             }));
-            let moved = reads.await.into_iter().flatten().collect();
+            let moved = reads.await;
             let _ = tell.send(Ask::Moved(ended, moved)).await;
         });
     }
@@ -425,7 +442,25 @@ impl Engine {
         };
         let (scope, redactor) = (self.scope(), self.redactor.clone());
         let when = self.runbook.recovered.when.clone();
+        let moved: Vec<(String, String)> = self
+            .incident
+            .pins
+            .iter()
+            .filter_map(|(system, pin)| Some((system.clone(), pin.moved.clone()?)))
+            .collect();
         tokio::spawn(async move {
+            // A target that nobody has met since it was moved is met now.
+            for (system, step) in moved {
+                if let Some(identity) = new_identity(&scope, &system).await {
+                    let identity = Some(identity);
+                    let report = Report::Moved {
+                        system,
+                        identity,
+                        step,
+                    };
+                    let _ = tell.send(Ask::Report(report)).await;
+                }
+            }
             let looks = when
                 .iter()
                 .map(|check| checks::run(check, CheckPhase::Verify, &scope, &redactor));

@@ -234,7 +234,14 @@ impl Engine {
                 return;
             }
         }
-        self.record(report);
+        let moved = match &report {
+            Report::Moved { system, .. } => Some(system.clone()),
+            _ => None,
+        };
+        let news = self.record(report);
+        if let Some(system) = moved.filter(|_| news) {
+            self.accept_beforehand(&system);
+        }
     }
 
     /// Takes a report in; true when it was news.
@@ -310,14 +317,14 @@ impl Engine {
     }
 
     /// A new target that somebody accepted before it was there.
-    fn accept_beforehand(&mut self, system: &str) {
+    fn accept_beforehand(&mut self, system: &str) -> bool {
         let Some((new, _)) = self
             .incident
             .pins
             .get(system)
             .and_then(|p| p.proposed.clone())
         else {
-            return;
+            return false;
         };
         let accepted = self
             .incident
@@ -332,8 +339,10 @@ impl Engine {
             };
             if let Err(refusal) = self.commit(vec![event]) {
                 tracing::error!(%refusal, "the new target could not be recorded");
+                return false;
             }
         }
+        accepted
     }
 
     fn scope(&self) -> Scope {

@@ -58,6 +58,7 @@ pub(super) fn scope(
         values: values(incident, vault),
         workdir: workdir.to_owned(),
         env: plain_env(runbook, incident),
+        hidden: hidden_env(runbook),
     }
 }
 
@@ -196,6 +197,7 @@ pub(super) fn spec(
         systems: runbook.systems.clone(),
         check_env: plain_env(runbook, incident),
         values,
+        fixed: fixed(incident),
         capture,
         set: if undo { Vec::new() } else { set.collect() },
         remote: step.remote && !undo,
@@ -203,6 +205,17 @@ pub(super) fn spec(
         stop: step.stop,
         no_redact: vault.no_redact(),
     }
+}
+
+/// Values that go before what a step captures.
+fn fixed(incident: &Incident) -> Vec<String> {
+    let first = ["set", "environment", "site"];
+    incident
+        .values
+        .iter()
+        .filter(|(_, held)| first.contains(&held.source.as_str()))
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 /// Names that must not reach a command by inheritance: those from which secrets were taken, and those

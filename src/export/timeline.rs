@@ -61,6 +61,9 @@ pub fn describe(event: &Event) -> String {
             system,
             fingerprint,
         } => format!("{system} is accepted beforehand as {fingerprint}"),
+        Event::TargetMoved { system, step } => {
+            format!("{system} was moved by {step} to where nothing answers yet")
+        }
         Event::IdentityProposed {
             system, old, new, ..
         } => {

@@ -31,6 +31,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The longest value that a script's environment should have to carry.
+const LONGEST_CAPTURE: usize = 64 * 1024;
+
 /// The hidden command `__attempt`: reads its spec from stdin, says `ready` on stdout, supervises.
 pub fn main() -> ExitCode {
     // A hang-up of the terminal that started us is not ours. This fails only for a process that
@@ -116,6 +119,8 @@ async fn supervise(spec: Spec, ready: OwnedFd, lock: OwnedFd) -> io::Result<()> 
             values: spec.values.clone(),
             workdir: spec.workdir.clone(),
             env: spec.check_env.clone(),
+            // This process was started without them.
+            hidden: Vec::new(),
         },
         redactor,
         checks: Vec::new(),
@@ -157,6 +162,9 @@ async fn supervise(spec: Spec, ready: OwnedFd, lock: OwnedFd) -> io::Result<()> 
     let (outcome, verified) = attempt
         .conclude(&spec, &ended, &mut control, &mut log)
         .await;
+    if !attempt.captured_secrets.is_empty() {
+        control.wait_for_a_cockpit().await;
+    }
     control
         .deliver(
             attempt
@@ -276,6 +284,10 @@ impl Attempt {
         control: &mut Control,
         log: &mut LogWriter,
     ) -> (Outcome, bool) {
+        if ended.timed_out || ended.cancelled || !ended.success() {
+            // No secret was cut out; what stderr said is all there is to see.
+            self.show_held(ended, log);
+        }
         if ended.timed_out {
             let limit = spec.timeout.unwrap_or_default();
             self.reason = Some(format!(
@@ -308,7 +320,9 @@ impl Attempt {
             });
             return (Outcome::Failed, false);
         }
-        if let Err(why) = self.capture(spec, ended) {
+        let captured = self.capture(spec, ended);
+        self.show_held(ended, log);
+        if let Err(why) = captured {
             self.reason = Some(why);
             return (Outcome::Failed, false);
         }
@@ -376,6 +390,7 @@ impl Attempt {
         for (name, how, _) in &spec.capture {
             if matches!(how, crate::domain::runbook::Capture::Seen)
                 && !self.captured.contains_key(name)
+                && !spec.fixed.contains(name)
             {
                 let seen = self
                     .checks
@@ -415,7 +430,17 @@ impl Attempt {
                 self.captured_secrets.push((name.clone(), value));
             } else {
                 let text = self.redactor.text(&found);
-                let text = Clean::new(text.trim_end_matches('\n'));
+                // Colours and the like are how a tool prints a value, not part of it.
+                let text = Clean::new(text.trim_end_matches(['\n', '\r']));
+                if text.as_str().len() > LONGEST_CAPTURE {
+                    return Err(format!(
+                        "`{name}` would be longer than {LONGEST_CAPTURE} bytes"
+                    ));
+                }
+                if spec.fixed.contains(name) {
+                    // What a person or the environment gave goes before what a step finds.
+                    continue;
+                }
                 self.scope
                     .values
                     .plain
@@ -426,6 +451,15 @@ impl Attempt {
             }
         }
         Ok(())
+    }
+
+    /// What a step that fetches a secret said on stderr: shown once the secret is known, and masked.
+    fn show_held(&self, ended: &Ended, log: &mut LogWriter) {
+        let mut shown = Vec::new();
+        let mut stream = crate::domain::redact::Stream::new(self.redactor.clone());
+        stream.push(&ended.held, &mut shown);
+        stream.finish(&mut shown);
+        log.append(crate::logs::StreamName::Err, &shown);
     }
 
     /// A secret that was fetched just now is masked from now on.

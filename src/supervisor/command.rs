@@ -3,12 +3,12 @@
 use super::{
     attempt::{note_pids, say_ready},
     control::Control,
+    progress::Progress,
     spec::{FromAttempt, SCRIPT, Spec, ToAttempt, Work},
 };
 use crate::{
-    checks::{self, Scope},
     domain::{
-        event::{CheckPhase, CheckResult},
+        event::CheckResult,
         redact::{Redactor, Stream},
     },
     logs::{LogWriter, StreamName},
@@ -47,6 +47,8 @@ pub(super) struct Ended {
     pub not_started: Option<String>,
     /// What captures are cut from.
     pub stdout: Vec<u8>,
+    /// The stderr of a step that fetches a secret: held back until the secret is known.
+    pub held: Vec<u8>,
     pub progress: Option<CheckResult>,
 }
 
@@ -65,7 +67,7 @@ impl Ended {
 
     pub(super) fn exit_code(&self) -> Option<i32> {
         match (&self.not_started, self.exit_status()) {
-            (Some(_), _) => Some(127),
+            (Some(_), _) => None,
             (None, status) => status?.code(),
         }
     }
@@ -297,9 +299,13 @@ impl Run<'_> {
         }
         let output = &mut self.started.outputs[i];
         if output.withheld {
-            self.ended.stdout.extend_from_slice(bytes);
-            let over = self.ended.stdout.len().saturating_sub(CAPTURED);
-            self.ended.stdout.drain(..over);
+            let kept = match output.name {
+                StreamName::Out => &mut self.ended.stdout,
+                StreamName::Err => &mut self.ended.held,
+            };
+            kept.extend_from_slice(bytes);
+            let over = kept.len().saturating_sub(CAPTURED);
+            kept.drain(..over);
             return;
         }
         let mut shown = std::mem::take(&mut self.scratch);
@@ -490,7 +496,7 @@ fn on_pipes(
         child,
         outputs: vec![
             Output::new(out, StreamName::Out, redactor.clone(), withheld)?,
-            Output::new(err, StreamName::Err, redactor.clone(), false)?,
+            Output::new(err, StreamName::Err, redactor.clone(), withheld)?,
         ],
         terminal: None,
     })
@@ -573,46 +579,5 @@ impl NoControllingTerminal for std::fs::OpenOptions {
         use std::os::unix::fs::OpenOptionsExt;
         let flags = rustix::fs::OFlags::NOCTTY.bits();
         self.custom_flags(i32::try_from(flags).unwrap_or(0))
-    }
-}
-
-/// `progress:` polled beside the command; stops when dropped.
-struct Progress(Option<tokio::task::JoinHandle<()>>);
-
-impl Progress {
-    fn begin(
-        spec: &Spec,
-        redactor: Arc<Redactor>,
-    ) -> (Self, tokio::sync::mpsc::Receiver<CheckResult>) {
-        let (tell, seen) = tokio::sync::mpsc::channel(4);
-        let Some(check) = spec.progress.clone() else {
-            // The sender is kept by nobody, and `recv` on a closed channel is `None`: never selected.
-            return (Self(None), seen);
-        };
-        let scope = Scope {
-            systems: spec.systems.clone(),
-            values: spec.values.clone(),
-            workdir: spec.workdir.clone(),
-            env: spec.check_env.clone(),
-        };
-        let every = spec.every;
-        let task = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(every).await;
-                let result = checks::run(&check, CheckPhase::Probe, &scope, &redactor).await;
-                if tell.send(result).await.is_err() {
-                    return;
-                }
-            }
-        });
-        (Self(Some(task)), seen)
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
     }
 }

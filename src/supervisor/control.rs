@@ -54,6 +54,18 @@ impl Control {
         while !matches!(self.wish().await, ToAttempt::Stop) {}
     }
 
+    /// A quick step may be over before the cockpit that started it has connected; a fetched secret
+    /// must not be lost to that. One that never comes is not waited for long.
+    pub(super) async fn wait_for_a_cockpit(&mut self) {
+        if !self.cockpits.is_empty() {
+            return;
+        }
+        let patience = std::time::Duration::from_secs(3);
+        if let Ok(Some(cockpit)) = tokio::time::timeout(patience, self.joined.recv()).await {
+            self.cockpits.push(cockpit);
+        }
+    }
+
     /// Tells every cockpit that listens. One that is gone, or that does not read, is no reason to wait.
     pub(super) async fn deliver(&mut self, messages: impl Iterator<Item = FromAttempt>) {
         while let Ok(cockpit) = self.joined.try_recv() {

@@ -17,6 +17,7 @@ mod capture;
 mod command;
 mod control;
 pub mod launch;
+mod progress;
 pub mod spec;
 
 pub use adopt::{Fate, fate};

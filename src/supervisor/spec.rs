@@ -44,6 +44,8 @@ pub struct Spec {
     /// What a check's command finds in its environment, by capture too.
     pub check_env: Vec<(String, String)>,
     pub capture: Vec<(String, Capture, bool)>,
+    /// Names whose values go before what is captured: given by a person, the environment or a site.
+    pub fixed: Vec<String>,
     /// Values that take effect, for `verify` already, when the action has succeeded.
     pub set: Vec<(String, String)>,
     pub remote: bool,

@@ -24,7 +24,7 @@ pub async fn connect(
     let port = port(system, 6379)?;
     // The client's own errors do not tell a refusal from a missing route.
     drop(dial(&host, port).await?);
-    let secured = !matches!(field(system, "tls"), None | Some("disable" | "false"));
+    let secured = !matches!(field(system, "tls"), Some("disable" | "false"));
     let addr = if secured {
         ConnectionAddr::TcpTls {
             host,
@@ -131,6 +131,7 @@ pub async fn command(
     let value = connection
         .send_packed_command(&command)
         .await
+        .and_then(Value::extract_error)
         .map_err(|e| trouble(&e))?;
     let mut out = String::new();
     print(&value, &mut out);

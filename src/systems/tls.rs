@@ -14,6 +14,7 @@ use std::{
     error::Error,
     sync::{Arc, Mutex},
 };
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName};
 
 /// How much of a certificate is verified; there is no less than its authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +44,17 @@ pub fn install() {
 pub fn client(material: &Material<'_>, verify: Verify) -> Result<(ClientConfig, Shown), Trouble> {
     install();
     let shown: Shown = Arc::default();
+    let named = match material.ca {
+        Some(file) => certificates(file)?,
+        None => Vec::new(),
+    };
     let roots = Arc::new(roots(material.ca)?);
     let inner = WebPkiServerVerifier::builder(roots)
         .build()
         .map_err(|e| Trouble::cannot_tell(e.to_string(), "name the authority under `ca:`"))?;
     let verifier = Arc::new(Verifier {
         inner,
+        named,
         verify,
         shown: shown.clone(),
     });
@@ -116,8 +122,67 @@ fn unreadable(file: &str, error: &dyn Error) -> Trouble {
 #[derive(Debug)]
 struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
+    /// The certificates of `ca:`: a server may show one of these itself, as self-signed ones do.
+    named: Vec<CertificateDer<'static>>,
     verify: Verify,
     shown: Shown,
+}
+
+impl Verifier {
+    /// The very certificate that a person named: trusted, but still for its name and its time only.
+    fn verify_named(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        server_name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let bad = |fault| Err(rustls::Error::InvalidCertificate(fault));
+        let Ok((_, parsed)) = x509_parser::parse_x509_certificate(end_entity) else {
+            return bad(CertificateError::BadEncoding);
+        };
+        let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        if at > parsed.validity().not_after.timestamp() {
+            return bad(CertificateError::Expired);
+        }
+        if at < parsed.validity().not_before.timestamp() {
+            return bad(CertificateError::NotValidYet);
+        }
+        if self.verify == Verify::Full && !names(&parsed, server_name) {
+            return bad(CertificateError::NotValidForName);
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+}
+
+/// Is the certificate for this name? By its alternative names only, as everywhere else.
+fn names(certificate: &X509Certificate<'_>, server_name: &ServerName<'_>) -> bool {
+    let alternatives = certificate.subject_alternative_name().ok().flatten();
+    let Some(alternatives) = alternatives else {
+        return false;
+    };
+    alternatives
+        .value
+        .general_names
+        .iter()
+        .any(|name| match (name, server_name) {
+            (GeneralName::DNSName(pattern), ServerName::DnsName(wanted)) => {
+                let wanted = wanted.as_ref().to_ascii_lowercase();
+                let pattern = pattern.to_ascii_lowercase();
+                match pattern.strip_prefix("*.") {
+                    Some(parent) => wanted
+                        .split_once('.')
+                        .is_some_and(|(_, rest)| rest == parent),
+                    None => wanted == pattern,
+                }
+            }
+            (GeneralName::IPAddress(bytes), ServerName::IpAddress(wanted)) => {
+                match std::net::IpAddr::from(*wanted) {
+                    std::net::IpAddr::V4(ip) => *bytes == ip.octets(),
+                    std::net::IpAddr::V6(ip) => *bytes == ip.octets(),
+                }
+            }
+            _ => false,
+        })
 }
 
 impl ServerCertVerifier for Verifier {
@@ -131,6 +196,9 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, rustls::Error> {
         if let Ok(mut shown) = self.shown.lock() {
             *shown = Some(hex(&Sha256::digest(end_entity)));
+        }
+        if self.named.iter().any(|c| c.as_ref() == end_entity.as_ref()) {
+            return self.verify_named(end_entity, server_name, now);
         }
         let verified =
             self.inner
@@ -168,21 +236,15 @@ impl ServerCertVerifier for Verifier {
 
 /// The certificate's fault in words, when that is what stands at the bottom of an error.
 pub fn fault(error: &(dyn Error + 'static)) -> Option<String> {
-    let mut at: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = at {
-        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-            return Some(describe(tls));
-        }
-        // An io::Error hides what it wraps from `source`.
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            let inner = io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
-            if let Some(tls) = inner {
-                return Some(describe(tls));
-            }
-        }
-        at = error.source();
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return Some(describe(tls));
     }
-    None
+    // An io::Error hides what it wraps from `source`.
+    let wrapped = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref)
+        .and_then(|inner| fault(inner));
+    wrapped.or_else(|| error.source().and_then(fault))
 }
 
 fn describe(error: &rustls::Error) -> String {

@@ -237,7 +237,7 @@ pub(crate) const TABLE: &[Row] = &[
     acting(row(A::Choose, "choose", ENTER, &[P::Confirm], "yes", "Does what was asked.")),
     acting(row(A::Choose, "choose", ENTER, &[P::Field], "accept", "Accepts what was typed.")),
     row(A::Choose, "choose", ENTER, &[P::Palette], "do it", "Does the chosen command."),
-    row(A::Choose, "choose", ENTER, &[P::Failures], "look", "Goes to the step that the row names."),
+    row(A::Choose, "choose", ENTER, &[P::Failures], "where to", "Says to which step the row leads."),
     acting(row(A::Run, "run", &["r"], &[P::Checklist], "run", "Arms the chosen step: shows the target, what will run and what green means. Enter starts it.")),
     acting(row(A::Stop, "stop", &["x"], &[P::Checklist], "stop", "Asks, then stops the chosen step: INT, later TERM, later KILL.")),
     acting(row(A::Skip, "skip", &["S"], &[P::Checklist], "skip", "Skips the chosen step; a reason is asked for and recorded.")),

@@ -189,6 +189,9 @@ fn plan_failure(error: &PlanError) -> Failure {
         PlanError::UnknownProcedure(name, all) => near(name, all),
         PlanError::UnknownPath(procedure, path, all) => near(&format!("{procedure}/{path}"), all),
         PlanError::PathNeeded(_, all) => format!("choose: --go {all}"),
+        PlanError::Twice(_, first, second) => format!("--go {first} or --go {second}"),
+        PlanError::WaitsForNothing(_, end) => format!("add the procedure of `{end}` with --go"),
+        PlanError::Circle(_) => "blackstart lint names circles".to_owned(),
         PlanError::Empty => "--go PROCEDURE".to_owned(),
     };
     Failure::usage(error.to_string(), next)
@@ -201,17 +204,26 @@ fn parse_since(text: &str) -> Result<(DateTime<Utc>, String), Failure> {
         return Ok((clock::now(), "now, as chosen".to_owned()));
     }
     let ago = text.strip_suffix("ago").unwrap_or(text).trim();
+    let future = || {
+        Failure::usage(
+            format!("--since {}: this is in the future", Clean::line(text)),
+            "--since now, if it has just begun",
+        )
+    };
     if let Ok(ago) = units::duration(ago) {
         let at = clock::now() - chrono::TimeDelta::from_std(ago).unwrap_or_default();
         return Ok((at, format!("{text} before it was opened")));
     }
     crate::domain::expect::moment(text)
-        .map(|at| (at, "given".to_owned()))
-        .ok_or_else(|| {
-            Failure::usage(
+        .map(|at| match at > clock::now() {
+            true => Err(future()),
+            false => Ok((at, "given".to_owned())),
+        })
+        .unwrap_or_else(|| {
+            Err(Failure::usage(
                 format!("--since {}: this is not a moment", Clean::line(text)),
                 "--since 2026-03-10T14:30:00Z, --since 25m, or --since now",
-            )
+            ))
         })
 }
 

@@ -132,9 +132,10 @@ pub enum Report {
         /// Accepted beforehand, or known from a site.
         by: PinnedBy,
     },
+    /// `None`: the new target does not answer yet.
     Moved {
         system: String,
-        identity: Identity,
+        identity: Option<Identity>,
         step: String,
     },
     Recovery {
@@ -375,6 +376,9 @@ pub fn take(
             step,
         } => {
             let old = incident.pins.get(&system).and_then(|p| p.identity.clone());
+            let Some(identity) = identity else {
+                return vec![Event::TargetMoved { system, step }];
+            };
             if old.as_ref().is_some_and(|old| old.same(&identity)) {
                 return Vec::new();
             }
@@ -387,7 +391,10 @@ pub fn take(
         }
         Report::Recovery { checks } => {
             let prevented = !incident.prevents_recovery().is_empty();
-            let unconfirmed = incident.pins.values().any(|p| p.proposed.is_some());
+            let unconfirmed = incident
+                .pins
+                .values()
+                .any(|p| p.proposed.is_some() || p.moved.is_some());
             let all = !checks.is_empty() && checks.iter().all(|c| c.passed);
             let holds = all && !prevented && !unconfirmed;
             let mut events = vec![Event::RecoveryChecked { checks, holds }];
@@ -408,7 +415,7 @@ fn ended(
     runbook: &Runbook,
     step: String,
     n: u32,
-    ending: Ending,
+    mut ending: Ending,
     set: Vec<(String, String)>,
 ) -> Vec<Event> {
     let Some(attempt) = incident.attempt(&step, n).filter(|a| a.is_running()) else {
@@ -416,40 +423,13 @@ fn ended(
     };
     let kind = attempt.kind;
     let mut events = Vec::new();
-    let good = ending.outcome == Outcome::Succeeded && kind == AttemptKind::Run;
-    if good {
-        for (name, value) in &ending.captured {
-            events.push(Event::ValueSet {
-                name: name.clone(),
-                value: Some(value.clone()),
-                secret: false,
-                source: "captured".to_owned(),
-                fingerprint: None,
-            });
-        }
-        for (name, value) in set {
-            events.push(Event::ValueSet {
-                name,
-                value: Some(Clean::line(&value)),
-                secret: false,
-                source: format!("set by {step}"),
-                fingerprint: None,
-            });
-        }
-        let measured = runbook.step(&step).and_then(|s| {
-            let store = s.measures.as_ref()?.text.clone();
-            let at = ending
-                .captured
-                .values()
-                .find_map(|v| expect::moment(v.as_str()))?;
-            Some((store, at))
-        });
-        if let Some((store, at)) = measured {
-            events.push(Event::MomentMeasured {
-                store,
-                at,
-                step: step.clone(),
-            });
+    if ending.outcome == Outcome::Succeeded && kind == AttemptKind::Run {
+        match came_of(runbook, &step, &ending, set) {
+            Ok(came) => events = came,
+            Err(why) => {
+                ending.outcome = Outcome::Failed;
+                ending.reason = Some(Clean::line(&why));
+            }
         }
     }
     // The ending comes last: whoever sees it finds the values that came of it.
@@ -460,6 +440,58 @@ fn ended(
         ending,
     });
     events
+}
+
+/// The values and the moment that came of a step; a value that its type refuses fails the step.
+fn came_of(
+    runbook: &Runbook,
+    step: &str,
+    ending: &Ending,
+    set: Vec<(String, String)>,
+) -> Result<Vec<Event>, String> {
+    let captured = ending.captured.iter().map(|(name, value)| {
+        let source = "captured".to_owned();
+        (name.clone(), value.to_string(), source)
+    });
+    let set = set
+        .into_iter()
+        .map(|(name, value)| (name, value, format!("set by {step}")));
+    let mut events = Vec::new();
+    for (name, value, source) in captured.chain(set) {
+        let value = runbook
+            .variable(&name)
+            .accept(&value)
+            .map_err(|why| format!("`{name}` ({source}): {why}"))?;
+        events.push(Event::ValueSet {
+            name,
+            value: Some(Clean::new(&value)),
+            secret: false,
+            source,
+            fingerprint: None,
+        });
+    }
+    let written = runbook.step(step);
+    if let Some((written, store)) = written.and_then(|s| Some((s, s.measures.as_ref()?))) {
+        let is_moment =
+            |name: &str| runbook.variable(name).kind == super::runbook::VarType::Timestamp;
+        let names: Vec<&str> = written
+            .capture
+            .iter()
+            .map(|(n, _)| n.text.as_str())
+            .collect();
+        let name = names.iter().find(|n| is_moment(n)).or(names.first());
+        let text = name
+            .and_then(|n| ending.captured.get(*n))
+            .map_or("", Clean::as_str);
+        let at = expect::moment(text)
+            .ok_or_else(|| format!("measured `{text}`, which is not a moment with a zone"))?;
+        events.push(Event::MomentMeasured {
+            store: store.text.clone(),
+            at,
+            step: step.to_owned(),
+        });
+    }
+    Ok(events)
 }
 
 fn planned<'i>(incident: &'i Incident, name: &str) -> Result<&'i PlannedStep, Refusal> {

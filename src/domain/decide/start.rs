@@ -184,6 +184,20 @@ fn right_target(
                 return Err((Refusal::WrongTarget { system, reason }, vec![event]));
             }
             (Some(_), IdentityRead::Is(_)) | (None, IdentityRead::NoAnswer(_)) => {}
+            (None, IdentityRead::Is(seen)) if pin.is_some_and(|p| p.moved.is_some()) => {
+                let step = pin.and_then(|p| p.moved.clone()).unwrap_or_default();
+                let proposed = Event::IdentityProposed {
+                    system: system.clone(),
+                    old: None,
+                    new: seen.clone(),
+                    step,
+                };
+                let refusal = Refusal::UnconfirmedTarget {
+                    system: system.clone(),
+                    fingerprint: seen.fingerprint(),
+                };
+                return Err((refusal, vec![proposed]));
+            }
             (None, IdentityRead::Is(seen)) => events.push(Event::IdentityPinned {
                 system: system.clone(),
                 identity: seen.clone(),

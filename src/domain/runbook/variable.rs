@@ -4,7 +4,7 @@ use super::{
     check::Check,
     reader::{Name, Reader},
 };
-use crate::domain::{expect, units, yaml::Node};
+use crate::domain::{expect, text::Clean, units, yaml::Node};
 use regex::Regex;
 use std::str::FromStr;
 
@@ -202,6 +202,11 @@ impl Variable {
 
     fn normal(&self, value: &str) -> Result<String, String> {
         let trimmed = value.trim();
+        if !self.is_secret() && Clean::new(value).as_str() != value {
+            return Err(
+                "it holds control characters, which would not reach a script unchanged".to_owned(),
+            );
+        }
         let example = match &self.example {
             Some(example) => format!(", for instance {example}"),
             None => String::new(),

@@ -4,7 +4,7 @@ use super::View;
 use crate::{
     domain::event::{Identity, PinnedBy},
     tui::{
-        theme::{Mark, Role},
+        theme::{Mark, Role, Theme},
         widgets::text,
     },
 };
@@ -86,13 +86,19 @@ pub(super) fn lines(at: &View, system: &str, cells: usize) -> Vec<Line<'static>>
 }
 
 /// The last line of a question: what Enter will do, once it is taken.
-pub(super) fn ready(at: &View, enter: &str, cells: usize) -> Line<'static> {
-    let (words, role) = if at.ready {
-        (format!("{enter} · Esc goes back"), Role::Strong)
+pub(super) fn ready(at: &View, words: &str, cells: usize) -> Line<'static> {
+    enter(at.ready, words, cells, at.theme)
+}
+
+/// The same where there is no incident.
+pub(super) fn enter(ready: bool, words: &str, cells: usize, theme: Theme) -> Line<'static> {
+    let (words, role) = if ready {
+        (format!("{words} · Esc goes back"), Role::Strong)
     } else {
+        // Said for as long as type-ahead is dropped.
         ("one moment…".to_owned(), Role::Faint)
     };
-    Line::styled(text::fit(&words, cells, at.theme), at.theme.style(role))
+    Line::styled(text::fit(&words, cells, theme), theme.style(role))
 }
 
 type Fact = fn(&Identity) -> Option<String>;

@@ -13,6 +13,8 @@ mod timeline;
 mod triage;
 mod value;
 
+pub(crate) use timeline::tell;
+
 pub(crate) mod help;
 pub(crate) mod home;
 pub(crate) mod palette;
