@@ -92,13 +92,15 @@ pub fn lay_out(
         }
         let procedure = procedure(runbook, &chosen.procedure)?;
         let path = path(procedure, chosen.path.as_deref())?;
-        let block = layout.block(procedure, path.id.as_deref(), &path.steps, &previous)?;
+        let before = Waits::InOrder(previous.clone());
+        let block = layout.block(procedure, path.id.as_deref(), &path.steps, before)?;
         let then_after = if block.is_empty() {
             previous.clone()
         } else {
             block
         };
-        let then = layout.block(procedure, None, &procedure.then, &then_after)?;
+        let before = Waits::For(then_after.clone());
+        let then = layout.block(procedure, None, &procedure.then, before)?;
         previous = if then.is_empty() { then_after } else { then };
     }
     let all: Vec<String> = layout.steps.iter().map(|(s, _)| s.step.clone()).collect();
@@ -141,6 +143,9 @@ fn path<'r>(
 enum Waits {
     For(Vec<String>),
     Named(Vec<String>),
+    /// The procedure before, in the order of the choice: given up where a step of that procedure
+    /// says that it waits for this one.
+    InOrder(Vec<String>),
 }
 
 struct Layout<'a> {
@@ -160,13 +165,13 @@ impl Layout<'_> {
         procedure: &Procedure,
         path: Option<&str>,
         steps: &[Step],
-        previous: &[String],
+        before: Waits,
     ) -> Result<Vec<String>, PlanError> {
         let mut names = Vec::new();
-        let mut above: Vec<String> = previous.to_vec();
+        let mut above = before;
         for step in steps {
             let placed = self.place(&procedure.id.text, path, step, &above)?;
-            above.clone_from(&placed);
+            above = Waits::For(placed.clone());
             names.extend(placed);
         }
         Ok(names)
@@ -178,11 +183,11 @@ impl Layout<'_> {
         procedure: &str,
         path: Option<&str>,
         step: &Step,
-        above: &[String],
+        above: &Waits,
     ) -> Result<Vec<String>, PlanError> {
         let full = full_name(procedure, path, &step.id.text);
         let waits = match &step.after {
-            None => Waits::For(above.to_vec()),
+            None => above.clone(),
             Some(names) => Waits::Named(names.iter().map(|n| n.text.clone()).collect()),
         };
         let Action::Include(include) = &step.action else {
@@ -191,10 +196,9 @@ impl Layout<'_> {
         };
         let placed = self.include(include, &full, waits)?;
         self.stands_for.push((full, placed.clone()));
-        Ok(if placed.is_empty() {
-            above.to_vec()
-        } else {
-            placed
+        Ok(match above {
+            Waits::For(names) | Waits::InOrder(names) if placed.is_empty() => names.clone(),
+            Waits::For(_) | Waits::InOrder(_) | Waits::Named(_) => placed,
         })
     }
 
@@ -214,19 +218,16 @@ impl Layout<'_> {
             .and_then(|c| c.path.as_deref());
         let wanted = include.path.as_ref().map(|p| p.text.as_str()).or(chosen);
         let path = path(of, wanted)?;
-        let first = match waits {
-            Waits::For(names) => names,
-            // Names of the including list: resolved from there.
-            Waits::Named(ends) => ends
-                .iter()
-                .map(|end| match from.rsplit_once('/') {
-                    Some((list, _)) if !end.contains('/') => format!("{list}/{end}"),
-                    _ => end.clone(),
-                })
-                .collect(),
+        // Names of the including list are resolved from there.
+        let near = |end: &String| match from.rsplit_once('/') {
+            Some((list, _)) if !end.contains('/') => format!("{list}/{end}"),
+            _ => end.clone(),
         };
         let mut names = Vec::new();
-        let mut above = first;
+        let mut above = match waits {
+            Waits::Named(ends) => Waits::Named(ends.iter().map(near).collect()),
+            Waits::For(_) | Waits::InOrder(_) => waits,
+        };
         for step in &path.steps {
             if include.steps.is_empty() || include.steps.contains(&step.id) {
                 let full = full_name(&of.id.text, path.id.as_deref(), &step.id.text);
@@ -236,7 +237,7 @@ impl Layout<'_> {
                 } else {
                     self.place(&of.id.text, path.id.as_deref(), step, &above)?
                 };
-                above.clone_from(&placed);
+                above = Waits::For(placed.clone());
                 names.extend(placed);
             }
         }
@@ -244,10 +245,10 @@ impl Layout<'_> {
     }
 
     fn recovered(&mut self, all: &[String]) -> Result<(), PlanError> {
-        let mut above = all.to_vec();
+        let mut above = Waits::For(all.to_vec());
         let runbook = self.runbook;
         for step in &runbook.recovered.steps {
-            above = self.place("recovered", None, step, &above)?;
+            above = Waits::For(self.place("recovered", None, step, &above)?);
         }
         Ok(())
     }
@@ -286,19 +287,26 @@ impl Layout<'_> {
     /// is not there, or for each other, is refused.
     fn resolved(self) -> Result<Vec<PlanStep>, PlanError> {
         let names: Vec<String> = self.steps.iter().map(|(s, _)| s.step.clone()).collect();
-        let mut steps = Vec::with_capacity(self.steps.len());
-        for (step, waits) in &self.steps {
+        let mut steps: Vec<PlanStep> = Vec::with_capacity(self.steps.len());
+        let mut in_order: Vec<(usize, &[String])> = Vec::new();
+        for (i, (step, waits)) in self.steps.iter().enumerate() {
             let mut step = step.clone();
-            let ends = match waits {
-                Waits::For(names) | Waits::Named(names) => names,
-            };
-            for end in ends {
-                let found = self.find(&names, &step.step, end)?;
-                step.after.extend(found);
+            match waits {
+                Waits::For(ends) | Waits::Named(ends) => {
+                    for end in ends {
+                        step.after.extend(self.find(&names, &step.step, end)?);
+                    }
+                }
+                Waits::InOrder(before) => in_order.push((i, before)),
             }
             step.after.retain(|name| *name != step.step);
             step.after.dedup();
             steps.push(step);
+        }
+        for (i, before) in in_order {
+            let own = steps[i].step.clone();
+            let after = before.iter().filter(|b| !waits_for(&steps, b, &own));
+            steps[i].after = after.cloned().collect();
         }
         in_no_circle(&steps)?;
         Ok(steps)
@@ -332,6 +340,26 @@ impl Layout<'_> {
             Err(_) => Err(PlanError::WaitsForNothing(from.to_owned(), end.to_owned())),
         }
     }
+}
+
+/// Does a step wait for another, by whatever way round?
+fn waits_for(steps: &[PlanStep], step: &str, other: &str) -> bool {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    let mut stack = vec![step];
+    while let Some(name) = stack.pop() {
+        if name == other {
+            return true;
+        }
+        if seen.insert(name) {
+            let found = steps.iter().find(|s| s.step == name);
+            stack.extend(
+                found
+                    .into_iter()
+                    .flat_map(|s| s.after.iter().map(String::as_str)),
+            );
+        }
+    }
+    false
 }
 
 /// No step waits for itself, by whatever way round.
@@ -458,4 +486,77 @@ pub fn expects_silence(runbook: &Runbook, procedure: &str, step: &Step, system: 
     of_procedure
         || step.recovers.iter().any(|n| n.text == system)
         || step.replaces.iter().any(|n| n.text == system)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUNBOOK: &str = "
+blackstart: 1
+id: x
+title: X
+procedures:
+  - id: cut
+    steps:
+      - { id: stop, title: S, run: 'true' }
+      - { id: switch, title: S, run: 'true', after: [restore/check] }
+  - id: restore
+    steps:
+      - { id: do, title: D, run: 'true' }
+      - { id: check, title: C, run: 'true' }
+  - id: whole
+    steps:
+      - { id: parts, title: P, include: { of: restore } }
+      - { id: last, title: L, run: 'true' }
+recovered:
+  steps: [ { id: proof, title: P, run: 'true' } ]
+  when: [ { file: /, exists: true } ]
+";
+
+    fn plan(go: &[&str]) -> Result<Vec<(String, Vec<String>)>, PlanError> {
+        let (runbook, _) = Runbook::read(RUNBOOK.as_bytes()).expect("valid");
+        let go: Vec<Chosen> = go.iter().map(|g| Chosen::parse(g)).collect();
+        let steps = lay_out(&runbook, &go, &[])?;
+        Ok(steps.into_iter().map(|s| (s.step, s.after)).collect())
+    }
+
+    fn after<'p>(plan: &'p [(String, Vec<String>)], step: &str) -> Vec<&'p str> {
+        let found = plan.iter().find(|(name, _)| name == step).expect(step);
+        found.1.iter().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn a_step_waits_for_a_later_procedure_when_it_says_so() {
+        let plan = plan(&["cut", "restore"]).expect("a plan");
+        assert_eq!(after(&plan, "cut/switch"), ["restore/check"]);
+        assert_eq!(after(&plan, "restore/do"), ["cut/stop"]);
+        assert_eq!(
+            plan.last().map(|(name, _)| name.as_str()),
+            Some("recovered/proof")
+        );
+    }
+
+    #[test]
+    fn what_is_waited_for_and_is_not_in_the_plan_is_refused() {
+        assert_eq!(
+            plan(&["cut"]),
+            Err(PlanError::WaitsForNothing(
+                "cut/switch".into(),
+                "restore/check".into()
+            ))
+        );
+    }
+
+    #[test]
+    fn an_include_stands_for_steps_that_are_there_already() {
+        let plan = plan(&["restore", "whole"]).expect("a plan");
+        assert_eq!(after(&plan, "whole/last"), ["restore/do", "restore/check"]);
+        assert_eq!(
+            plan.iter()
+                .filter(|(n, _)| n.starts_with("restore/"))
+                .count(),
+            2
+        );
+    }
 }
