@@ -38,7 +38,7 @@ pub mod store;
 pub mod supervisor;
 pub mod systems;
 pub mod trace;
-// pub mod tui;
+pub mod tui;
 pub mod values;
 
 /// Who acts: `user@host`, as the journal names people.

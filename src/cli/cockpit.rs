@@ -1,19 +1,208 @@
 //! The full-screen cockpit: what the terminal is given, and what is said when it is given back.
 
-use super::{Exit, Failure, ResumeArgs, settings::Settings};
+use super::{
+    Exit, Failure, ResumeArgs,
+    headless::{environment, which},
+    incidents::secrets_of,
+    load::{Found, SHIPPED, store_error},
+    pairs, runtime,
+    settings::Settings,
+};
+use crate::{
+    domain::{
+        event::{Mode, World},
+        runbook::Runbook,
+        text::Clean,
+    },
+    engine::{Given, Handle, Opening, reopen},
+    store::Store,
+    tui::{self, Cockpit, Ended, Opener, RunbookOffer, StartAt},
+};
+use std::{io::IsTerminal, path::PathBuf};
 
-pub(super) fn home(_settings: &Settings) -> Result<Exit, Failure> {
-    Ok(Exit::Done)
+pub(super) fn home(settings: &Settings) -> Result<Exit, Failure> {
+    show(settings, &[], |_| Ok(StartAt::Home))
 }
 
 pub(super) fn open(
-    _settings: &Settings,
-    _runbook: Option<&str>,
-    _set: &[String],
+    settings: &Settings,
+    runbook: Option<&str>,
+    set: &[String],
 ) -> Result<Exit, Failure> {
-    Ok(Exit::Done)
+    let set = pairs("--set", set)?;
+    let Some(name) = runbook else {
+        return show(settings, &set, |_| Ok(StartAt::Home));
+    };
+    show(settings, &set, |door| door.begin(name).map(StartAt::Incident))
 }
 
-pub(super) fn resume(_settings: &Settings, _args: &ResumeArgs) -> Result<Exit, Failure> {
-    Ok(Exit::Done)
+pub(super) fn resume(settings: &Settings, args: &ResumeArgs) -> Result<Exit, Failure> {
+    let set = pairs("--set", &args.given.set)?;
+    let store = settings.store()?;
+    let id = which(&store, args.incident.as_deref())?.id;
+    show(settings, &set, |door| door.again(&id).map(StartAt::Incident))
+}
+
+/// Opens incidents for the cockpit, as the command line would.
+struct Door {
+    store: Store,
+    config_dir: Option<PathBuf>,
+    set: Vec<(String, String)>,
+}
+
+impl Door {
+    fn begin(&self, name: &str) -> Result<Handle, Failure> {
+        let found = Found::read(name)?;
+        let runbook = found.runbook()?;
+        found.must_be_trusted(&self.store)?;
+        let values = Given::resolve(&runbook, &self.set, environment, true)
+            .map_err(|why| Failure::usage(why, "see `variables:` of the runbook"))?;
+        let opening = Opening {
+            bytes: &found.bytes,
+            sha256: found.sha256.clone(),
+            file: found.file.clone(),
+            runbook,
+            mode: Mode::Live,
+            world: World::Live,
+        };
+        let given = Given {
+            values,
+            ..Given::default()
+        };
+        opening.open(&self.store, given).map_err(|e| super::open_error(&e))
+    }
+
+    fn again(&self, id: &str) -> Result<Handle, Failure> {
+        let dir = self.store.find(id).map_err(|e| store_error(&e))?;
+        let loaded = dir.load().map_err(|e| store_error(&e))?;
+        let mut values = secrets_of(&dir, &loaded)?;
+        if !self.set.is_empty() {
+            let runbook = dir
+                .runbook(&loaded.incident.runbook.sha256)
+                .map_err(|e| store_error(&e))?;
+            let set = Given::resolve(&runbook, &self.set, |_| None, false)
+                .map_err(|why| Failure::usage(why, "see `variables:` of the runbook"))?;
+            values.extend(set);
+        }
+        let given = Given {
+            values,
+            ..Given::default()
+        };
+        reopen(dir, given).map_err(|e| super::open_error(&e))
+    }
+
+    /// Runbooks in the config folder.
+    fn own(&self) -> Vec<PathBuf> {
+        let folder = self.config_dir.as_ref().map(|d| d.join("runbooks"));
+        let entries = folder.and_then(|f| std::fs::read_dir(f).ok());
+        let mut files: Vec<PathBuf> = entries
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.path())
+            .filter(|p| p.extension().is_some_and(|e| e == "yaml" || e == "yml"))
+            .collect();
+        files.sort();
+        files
+    }
+}
+
+fn said(failure: Failure) -> String {
+    let text = match failure.next.is_empty() {
+        true => failure.what,
+        false => format!("{} — {}", failure.what, failure.next),
+    };
+    Clean::new(&text).into_string()
+}
+
+impl Opener for Door {
+    fn runbooks(&self) -> Vec<RunbookOffer> {
+        let shipped = SHIPPED.iter().map(|(id, _)| (*id).to_owned());
+        let own = self.own().into_iter().map(|p| p.to_string_lossy().into_owned());
+        shipped.chain(own).filter_map(|name| self.offer(&name)).collect()
+    }
+
+    fn open(&self, runbook: &str) -> Result<Handle, String> {
+        self.begin(runbook).map_err(said)
+    }
+
+    fn resume(&self, id: &str) -> Result<Handle, String> {
+        self.again(id).map_err(said)
+    }
+}
+
+impl Door {
+    fn offer(&self, name: &str) -> Option<RunbookOffer> {
+        let found = Found::read(name).ok()?;
+        let (id, title, summary) = match Runbook::read(&found.bytes) {
+            Ok((runbook, _)) => (runbook.id, runbook.title, runbook.summary),
+            Err(findings) => (
+                name.to_owned(),
+                format!("{name}: {} errors", findings.len()),
+                format!("blackstart lint {name}"),
+            ),
+        };
+        let is_shipped = found.file.is_none();
+        Some(RunbookOffer {
+            id: if is_shipped { id } else { name.to_owned() },
+            title,
+            summary,
+            trusted: found.is_trusted(&self.store),
+            file: found.file.map(|f| f.to_string_lossy().into_owned()),
+        })
+    }
+}
+
+fn show(
+    settings: &Settings,
+    set: &[(String, String)],
+    start: impl FnOnce(&Door) -> Result<StartAt, Failure>,
+) -> Result<Exit, Failure> {
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return Err(Failure::usage(
+            "the cockpit needs a terminal",
+            "without one: blackstart run RUNBOOK --go PROCEDURE, blackstart show INCIDENT",
+        ));
+    }
+    let store = settings.store()?;
+    let door = Door {
+        store: store.clone(),
+        config_dir: settings.config_dir.clone(),
+        set: set.to_vec(),
+    };
+    let _log = crate::trace::start(store.root());
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
+        let start = start(&door)?;
+        let cockpit = Cockpit {
+            store,
+            start,
+            settings: tui::Settings {
+                mono: settings.mono,
+                ascii: settings.ascii,
+                keys: settings.keys.clone(),
+            },
+            open: Box::new(door),
+        };
+        tui::run(cockpit)
+            .await
+            .map_err(|e| Failure::new(Exit::Failed, format!("{e:#}"), "without a terminal: blackstart run"))
+    })?;
+    Ok(farewell(ended))
+}
+
+/// What goes on, and how to come back: said on the normal screen.
+fn farewell(ended: Ended) -> Exit {
+    match ended {
+        Ended::Quit { running, incident } => {
+            if !running.is_empty() {
+                super::say(&format!("{} goes on running", running.join(", ")));
+            }
+            if let Some(id) = incident {
+                super::say(&format!("blackstart resume {id}"));
+            }
+            Exit::Done
+        }
+        Ended::Hangup | Ended::Signal(_) => Exit::PersonNeeded,
+    }
 }

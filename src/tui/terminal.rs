@@ -279,11 +279,16 @@ pub(crate) fn disarm(buffer: &mut ratatui::buffer::Buffer, theme: Theme) {
             continue;
         }
         let clean = crate::domain::text::Clean::line(symbol);
-        let foreign = theme.ascii && !symbol.is_ascii();
         if clean.as_str() != symbol {
             cell.set_symbol(" ");
-        } else if foreign {
-            cell.set_symbol("?");
+        } else if theme.ascii && !symbol.is_ascii() {
+            let twin = match symbol {
+                "…" => "~",
+                "·" | "—" | "–" => "-",
+                "§" => "#",
+                _ => "?",
+            };
+            cell.set_symbol(twin);
         }
     }
 }

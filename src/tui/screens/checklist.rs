@@ -59,7 +59,12 @@ pub(crate) struct Checklist {
 impl Checklist {
     pub(crate) fn new(at: &View) -> Self {
         let incident = &at.incident;
-        let failed = || incident.steps.iter().find(|s| s.state() == StepState::Failed);
+        let failed = || {
+            incident
+                .steps
+                .iter()
+                .find(|s| s.state() == StepState::Failed)
+        };
         let first = incident
             .steps
             .iter()
@@ -74,7 +79,9 @@ impl Checklist {
             scroll: 0,
             above: Above::Nothing,
             tail: Tail::default(),
-            told: failures(at).map(|(s, a)| (s.plan.step.clone(), a.n)).collect(),
+            told: failures(at)
+                .map(|(s, a)| (s.plan.step.clone(), a.n))
+                .collect(),
             running: running(at),
             starting: None,
             asked: None,
@@ -285,7 +292,9 @@ impl Checklist {
                     Purpose::Skip(step) => {
                         self.wish(Command::Skip { step, reason: text }, "skipped; recorded")
                     }
-                    Purpose::Note => self.wish(Command::Note { text }, "the note is on the timeline"),
+                    Purpose::Note => {
+                        self.wish(Command::Note { text }, "the note is on the timeline")
+                    }
                 }
             }
             Above::Arming(arming) => {
@@ -304,9 +313,9 @@ impl Checklist {
         self.starting = None;
         match result {
             Ok(Started::Attempt(n)) => Want::Say(format!("{step} is running, attempt {n}")),
-            Ok(Started::AlreadyDone) => {
-                Want::Say(format!("{step} is done already: skipped, with what was seen"))
-            }
+            Ok(Started::AlreadyDone) => Want::Say(format!(
+                "{step} is done already: skipped, with what was seen"
+            )),
             Err(Refusal::UnconfirmedTarget { system, .. }) => {
                 self.above = Above::Identity(system.clone());
                 Want::Draw
@@ -333,7 +342,10 @@ impl Checklist {
     /// After the chosen step was done, the next one is chosen; never started.
     fn follow_plan(&mut self, at: &View) {
         let now = running(at);
-        let ended = self.chosen.as_ref().is_some_and(|c| self.running.contains(c) && !now.contains(c));
+        let ended = self
+            .chosen
+            .as_ref()
+            .is_some_and(|c| self.running.contains(c) && !now.contains(c));
         self.running = now;
         let done = self.step(at).is_some_and(|s| s.state().is_done());
         if ended && done && matches!(self.above, Above::Nothing) {
@@ -345,7 +357,10 @@ impl Checklist {
 }
 
 fn running(at: &View) -> BTreeSet<String> {
-    at.incident.running().map(|(step, _)| step.to_owned()).collect()
+    at.incident
+        .running()
+        .map(|(step, _)| step.to_owned())
+        .collect()
 }
 
 fn is_failed(attempt: &Attempt) -> bool {
@@ -392,7 +407,10 @@ impl Screen for Checklist {
 
     fn changed(&mut self, at: &View) -> Want {
         if self.step(at).is_none() {
-            let first = at.incident.next_step().or_else(|| at.incident.steps.first());
+            let first = at
+                .incident
+                .next_step()
+                .or_else(|| at.incident.steps.first());
             self.chosen = first.map(|s| s.plan.step.clone());
         }
         self.follow_plan(at);
@@ -423,11 +441,21 @@ impl Screen for Checklist {
             steps::draw(frame, inner, self.chosen.as_deref(), &mut self.rows, at);
         }
         if right.width > 0 {
-            let title = self.step(at).map_or_else(|| "no step".to_owned(), detail::title);
+            let title = self
+                .step(at)
+                .map_or_else(|| "no step".to_owned(), detail::title);
             let inner = pane::pane(frame, right, &title, self.pane == Pane::Detail, at.theme);
             let step = self.step(at);
             let starting = self.starting.is_some() && self.starting == self.chosen;
-            detail::draw(frame, inner, step, starting, &mut self.scroll, &mut self.tail, at);
+            detail::draw(
+                frame,
+                inner,
+                step,
+                starting,
+                &mut self.scroll,
+                &mut self.tail,
+                at,
+            );
         }
         above::draw(&mut self.above, frame, area, at);
     }

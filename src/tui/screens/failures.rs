@@ -34,7 +34,10 @@ impl Failures {
 
     /// The rows in which every word that was typed stands somewhere.
     fn rows<'v>(&self, at: &'v View) -> Vec<&'v FailureRow> {
-        let typed = self.field.as_ref().map_or_else(|| self.words.clone(), Field::value);
+        let typed = self
+            .field
+            .as_ref()
+            .map_or_else(|| self.words.clone(), Field::value);
         let rows = at.runbook.failures.iter();
         rows.filter(|row| matches(row, &typed)).collect()
     }
@@ -52,7 +55,10 @@ fn matches(row: &FailureRow, typed: &str) -> bool {
         patterns.join(" ")
     )
     .to_lowercase();
-    typed.to_lowercase().split_whitespace().all(|word| all.contains(word))
+    typed
+        .to_lowercase()
+        .split_whitespace()
+        .all(|word| all.contains(word))
 }
 
 impl Screen for Failures {
@@ -89,7 +95,11 @@ impl Screen for Failures {
         let lines: Vec<Line<'static>> = rows
             .iter()
             .map(|row| {
-                let symptom = if row.symptom.is_empty() { &row.cause } else { &row.symptom };
+                let symptom = if row.symptom.is_empty() {
+                    &row.cause
+                } else {
+                    &row.symptom
+                };
                 Line::raw(text::fit(&format!(" {symptom}"), cells, theme))
             })
             .collect();
@@ -113,7 +123,9 @@ impl Screen for Failures {
             }
             Action::Back => Want::Back,
             Action::Search => {
-                let about = vec!["What do you see? Words of the symptom, the cause or the output.".to_owned()];
+                let about = vec![
+                    "What do you see? Words of the symptom, the cause or the output.".to_owned(),
+                ];
                 self.field = Some(Field::new(Kind::Line, "search").about(about));
                 Want::Draw
             }
@@ -174,7 +186,13 @@ fn facts(row: &FailureRow, at: &View, cells: usize) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     let mut fact = |label: &str, words: &str| {
         if !words.is_empty() {
-            lines.extend(text::labelled(&format!(" {label:<8}"), words, cells, strong, plain));
+            lines.extend(text::labelled(
+                &format!(" {label:<8}"),
+                words,
+                cells,
+                strong,
+                plain,
+            ));
         }
     };
     fact("symptom", &row.symptom);
@@ -185,7 +203,10 @@ fn facts(row: &FailureRow, at: &View, cells: usize) -> Vec<Line<'static>> {
     }
     let codes: Vec<String> = row.matches.exit.iter().map(ToString::to_string).collect();
     fact("exit", &codes.join(", "));
-    fact("probe", &row.probe.as_ref().map_or_else(String::new, |p| p.label()));
+    fact(
+        "probe",
+        &row.probe.as_ref().map_or_else(String::new, |p| p.label()),
+    );
     fact("go", row.go.as_ref().map_or("", |g| g.text.as_str()));
     fact("source", &row.source);
     lines

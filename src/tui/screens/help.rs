@@ -1,8 +1,8 @@
 //! The keys of one place, from the key table.
 
 use crate::tui::{
-    keymap::{Action, KeyMap, Place, rows},
     chord::shown,
+    keymap::{Action, KeyMap, Place, rows},
     theme::{Role, Theme},
     widgets::{
         list::{self, Cursor},
@@ -47,7 +47,8 @@ impl Help {
         let (strong, plain) = (theme.style(Role::Strong), theme.style(Role::Plain));
         let mut lines: Vec<Line<'static>> = Vec::new();
         for row in rows(self.place) {
-            let mut names: Vec<String> = keys.keys_of(row.action).iter().map(|k| shown(k)).collect();
+            let mut names: Vec<String> =
+                keys.keys_of(row.action).iter().map(|k| shown(k)).collect();
             names.dedup();
             let label = format!(" {} ", text::pad(&names.join(" "), 14, theme));
             lines.extend(text::labelled(&label, row.help, cells, strong, plain));

@@ -2,10 +2,7 @@
 
 use super::identity;
 use crate::{
-    domain::{
-        event::Mode,
-        incident::IncidentState,
-    },
+    domain::{event::Mode, incident::IncidentState},
     store::{Store, Summary},
     tui::{
         RunbookOffer,
@@ -152,7 +149,10 @@ impl Home {
             return Choice::Nothing;
         }
         let down = self.cursor.at >= before;
-        while matches!(self.items.get(self.cursor.at), Some(Item::Head(_) | Item::Words(_))) {
+        while matches!(
+            self.items.get(self.cursor.at),
+            Some(Item::Head(_) | Item::Words(_))
+        ) {
             let next = if down {
                 self.cursor.at + 1
             } else {
@@ -213,7 +213,10 @@ impl Home {
         let head = text::row(
             vec![
                 (0, Span::styled(" blackstart", theme.style(Role::Strong))),
-                (1, Span::styled("  brings a platform back", theme.style(Role::Faint))),
+                (
+                    1,
+                    Span::styled("  brings a platform back", theme.style(Role::Faint)),
+                ),
             ],
             vec![Span::raw(format!("{} ", now.format("%H:%M:%SZ")))],
             cells,
@@ -221,8 +224,11 @@ impl Home {
         frame.render_widget(head, pane::above(area, 1));
         let inner = pane::pane(frame, pane::below(area, 1), "Home", true, theme);
         let cells = usize::from(inner.width);
-        let rows: Vec<Line<'static>> =
-            self.items.iter().map(|item| row(item, cells, theme)).collect();
+        let rows: Vec<Line<'static>> = self
+            .items
+            .iter()
+            .map(|item| row(item, cells, theme))
+            .collect();
         list::draw(frame, inner, &rows, &mut self.cursor, theme);
         let width = pane::message_width(area);
         let plain = theme.style(Role::Plain);
@@ -232,7 +238,12 @@ impl Home {
                 let mut lines = text::wrapped(&offer.title, width, theme.style(Role::Strong));
                 lines.extend(text::wrapped(&offer.summary, width, plain));
                 lines.push(Line::raw(""));
-                lines.push(identity::enter(ready, "Enter opens a live incident", width, theme));
+                lines.push(identity::enter(
+                    ready,
+                    "Enter opens a live incident",
+                    width,
+                    theme,
+                ));
                 pane::message(frame, area, "Open a live incident?", &lines, theme);
             }
             Above::Message(title, words) => {
@@ -264,14 +275,23 @@ fn row(item: &Item, cells: usize, theme: Theme) -> Line<'static> {
         Item::Runbook(offer) => {
             let mut left = vec![
                 (0, Span::raw("   ")),
-                (0, Span::raw(text::pad(&offer.id, (cells / 4).clamp(10, 24), theme))),
-                (0, Span::raw(format!(" {}", text::fit(&offer.title, cells / 2, theme)))),
+                (
+                    0,
+                    Span::raw(text::pad(&offer.id, (cells / 4).clamp(10, 24), theme)),
+                ),
+                (
+                    0,
+                    Span::raw(format!(" {}", text::fit(&offer.title, cells / 2, theme))),
+                ),
             ];
             if !offer.trusted {
                 left.push((0, Span::styled("  not trusted", theme.style(Role::Warn))));
             }
             let file = offer.file.as_deref().unwrap_or("built in");
-            left.push((1, Span::styled(format!("  {}", text::plain(file)), theme.style(Role::Faint))));
+            left.push((
+                1,
+                Span::styled(format!("  {}", text::plain(file)), theme.style(Role::Faint)),
+            ));
             text::row(left, Vec::new(), cells)
         }
         Item::Incident(summary) => incident(summary, cells, theme),
@@ -295,13 +315,25 @@ fn incident(summary: &Summary, cells: usize, theme: Theme) -> Line<'static> {
     let severity = summary.severity.as_deref().unwrap_or("");
     let began = summary.began_at.format("%Y-%m-%d %H:%MZ");
     let left = vec![
-        (0, Span::styled(format!(" {} ", theme.sign(mark)), theme.mark(mark))),
+        (
+            0,
+            Span::styled(format!(" {} ", theme.sign(mark)), theme.mark(mark)),
+        ),
         (0, Span::styled(mode, theme.style(role))),
-        (0, Span::raw(format!(" {}", text::pad(&summary.runbook, 14, theme)))),
+        (
+            0,
+            Span::raw(format!(" {}", text::pad(&summary.runbook, 14, theme))),
+        ),
         (0, Span::raw(format!(" {}", text::pad(severity, 4, theme)))),
-        (1, Span::raw(format!(" {}/{} steps", summary.steps_done, summary.steps))),
+        (
+            1,
+            Span::raw(format!(" {}/{} steps", summary.steps_done, summary.steps)),
+        ),
         (2, Span::raw(format!("   since {began}"))),
-        (3, Span::styled(format!("   {}", summary.id), theme.style(Role::Faint))),
+        (
+            3,
+            Span::styled(format!("   {}", summary.id), theme.style(Role::Faint)),
+        ),
     ];
     let running = match summary.running.as_slice() {
         [] => String::new(),
@@ -351,7 +383,12 @@ mod tests {
     fn what_cannot_be_read_is_told() {
         let (_dir, mut home) = home();
         let drawn = drawn(&mut home, 100, 24);
-        for words in ["cannot be read", "The arbitex", "not trusted", "none is open"] {
+        for words in [
+            "cannot be read",
+            "The arbitex",
+            "not trusted",
+            "none is open",
+        ] {
             assert!(drawn.contains(words), "{words}:\n{drawn}");
         }
     }
@@ -371,7 +408,11 @@ mod tests {
         let _ = home.act(Action::Down);
         assert_eq!(home.act(Action::Choose), Choice::Draw);
         assert!(drawn(&mut home, 80, 24).contains("blackstart trust mine"));
-        assert_eq!(home.act(Action::Choose), Choice::Draw, "it only closes the message");
+        assert_eq!(
+            home.act(Action::Choose),
+            Choice::Draw,
+            "it only closes the message"
+        );
     }
 
     #[test]

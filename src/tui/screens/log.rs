@@ -115,7 +115,11 @@ impl Log {
             let end = self.window.len();
             return self.find(regex, end, false);
         }
-        let shown = self.window.lines().iter().find(|l| regex.is_match(l.text.as_str()));
+        let shown = self
+            .window
+            .lines()
+            .iter()
+            .find(|l| regex.is_match(l.text.as_str()));
         match shown.map(|l| l.offset) {
             Some(offset) => {
                 self.hit = Some(offset);
@@ -190,7 +194,11 @@ fn highlighted(words: &str, search: Option<&Regex>, at: &View) -> Vec<Span<'stat
 
 /// A regular expression, or the words themselves where it is none; small letters match both cases.
 fn smart_case(typed: &str) -> Regex {
-    let case = if typed.chars().any(char::is_uppercase) { "" } else { "(?i)" };
+    let case = if typed.chars().any(char::is_uppercase) {
+        ""
+    } else {
+        "(?i)"
+    };
     Regex::new(&format!("{case}{typed}"))
         .or_else(|_| Regex::new(&format!("{case}{}", regex::escape(typed))))
         .unwrap_or_else(|_| errors())
@@ -463,14 +471,25 @@ mod tests {
     fn a_search_finds_upwards_from_the_end_and_marks_what_it_found() {
         let (_dir, mut log, at) = log("one\nERROR: [075]: unable\nthree\n");
         drawn(&mut log, &at);
-        let Want::Ask(Ask::Find { token, dir, from, regex, forward }) = log.search("error") else {
+        let Want::Ask(Ask::Find {
+            token,
+            dir,
+            from,
+            regex,
+            forward,
+        }) = log.search("error")
+        else {
             panic!("the end is shown, so it looks above");
         };
         assert!(!forward && regex.is_match("ERROR"));
         let offset = crate::logs::LogReader::new(&dir).find(from, &regex, forward);
         assert_eq!(offset, Some(4));
         let _ = log.news(&News::Found { token, offset }, &at);
-        assert!(drawn(&mut log, &at).contains("▸ERROR"), "{}", drawn(&mut log, &at));
+        assert!(
+            drawn(&mut log, &at).contains("▸ERROR"),
+            "{}",
+            drawn(&mut log, &at)
+        );
     }
 
     #[test]

@@ -52,11 +52,15 @@ pub(crate) const SCREENS: [(Place, Open); 9] = [
     (Place::Since, |at| Box::new(since::Since::new(at))),
     (Place::Triage, |at| Box::new(triage::Triage::new(at))),
     (Place::Ready, |at| Box::new(ready::Ready::new(at))),
-    (Place::Checklist, |at| Box::new(checklist::Checklist::new(at))),
+    (Place::Checklist, |at| {
+        Box::new(checklist::Checklist::new(at))
+    }),
     (Place::Log, |at| Box::new(log::Log::new(at))),
     (Place::Failures, |at| Box::new(failures::Failures::new(at))),
     (Place::Timeline, |at| Box::new(timeline::Timeline::new(at))),
-    (Place::Recovered, |at| Box::new(recovered::Recovered::new(at))),
+    (Place::Recovered, |at| {
+        Box::new(recovered::Recovered::new(at))
+    }),
 ];
 
 /// Opens the screen of a place; the checklist, where a place is no screen of an incident.
@@ -141,39 +145,92 @@ pub(crate) enum Want {
     Say(String),
     Copy(String),
     /// What a person is shown before a step is started; comes back as news.
-    Arm { step: String, undo: bool },
+    Arm {
+        step: String,
+        undo: bool,
+    },
     Ask(Ask),
     All(Vec<Want>),
 }
 
 /// What is asked of the engine, or of the disk. The answer comes back as news.
 pub(crate) enum Ask {
-    Wish { token: Token, command: Command },
-    Give { token: Token, name: String, value: String },
+    Wish {
+        token: Token,
+        command: Command,
+    },
+    Give {
+        token: Token,
+        name: String,
+        value: String,
+    },
     Start(Start),
-    Look { token: Token, look: Look },
+    Look {
+        token: Token,
+        look: Look,
+    },
     PinAll,
     CheckRecovery,
-    Probe { step: String, row: String },
-    Input { step: String, bytes: Vec<u8> },
-    Resize { step: String, columns: u16, rows: u16 },
+    Probe {
+        step: String,
+        row: String,
+    },
+    Input {
+        step: String,
+        bytes: Vec<u8>,
+    },
+    Resize {
+        step: String,
+        columns: u16,
+        rows: u16,
+    },
     /// The next line of a log that matches.
-    Find { token: Token, dir: PathBuf, from: u64, regex: Regex, forward: bool },
-    Journal { token: Token },
+    Find {
+        token: Token,
+        dir: PathBuf,
+        from: u64,
+        regex: Regex,
+        forward: bool,
+    },
+    Journal {
+        token: Token,
+    },
 }
 
 /// What has come of something that was asked.
 pub(crate) enum News {
-    Wished { token: Token, result: Result<(), Refusal> },
-    Given { token: Token, name: String, result: Result<(), String> },
-    Armed { undo: bool, result: Result<Arc<Armed>, Refusal> },
-    Started { step: String, result: Result<Started, Refusal> },
-    Looked { token: Token, result: CheckResult },
+    Wished {
+        token: Token,
+        result: Result<(), Refusal>,
+    },
+    Given {
+        token: Token,
+        name: String,
+        result: Result<(), String>,
+    },
+    Armed {
+        undo: bool,
+        result: Result<Arc<Armed>, Refusal>,
+    },
+    Started {
+        step: String,
+        result: Result<Started, Refusal>,
+    },
+    Looked {
+        token: Token,
+        result: CheckResult,
+    },
     Pinned,
     RecoveryChecked,
-    Found { token: Token, offset: Option<u64> },
+    Found {
+        token: Token,
+        offset: Option<u64>,
+    },
     /// When, who and what, in the order of the journal.
-    Journal { token: Token, told: Arc<Vec<Told>> },
+    Journal {
+        token: Token,
+        told: Arc<Vec<Told>>,
+    },
 }
 
 /// One entry of the journal in words.

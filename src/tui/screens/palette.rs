@@ -115,7 +115,13 @@ impl Palette {
                 ])
             })
             .collect();
-        list::draw(frame, pane::below(inner, 1), &lines, &mut self.cursor, theme);
+        list::draw(
+            frame,
+            pane::below(inner, 1),
+            &lines,
+            &mut self.cursor,
+            theme,
+        );
     }
 }
 
@@ -158,7 +164,11 @@ mod tests {
             ("chkr", Action::CheckRecovery),
         ] {
             let mut palette = Palette::new(Place::Checklist);
-            assert_eq!(press(&mut palette, typed), Picked::Action(action), "{typed}");
+            assert_eq!(
+                press(&mut palette, typed),
+                Picked::Action(action),
+                "{typed}"
+            );
         }
         let mut palette = Palette::new(Place::Checklist);
         assert_eq!(press(&mut palette, "zzzz"), Picked::Closed);

@@ -7,12 +7,7 @@ use super::{
     value::{Heard, Typed, Value},
 };
 use crate::{
-    domain::{
-        decide::Command,
-        event::CheckResult,
-        finding::Severity,
-        runbook::Runbook,
-    },
+    domain::{decide::Command, event::CheckResult, finding::Severity, runbook::Runbook},
     engine::Look,
     tui::{
         keymap::{Action, Place},
@@ -377,6 +372,9 @@ mod tests {
     fn going_on_leads_to_the_checklist() {
         let at = planned();
         let mut ready = Ready::new(&at);
-        assert!(matches!(ready.act(Action::GoOn, &at), Want::Onward(Place::Checklist)));
+        assert!(matches!(
+            ready.act(Action::GoOn, &at),
+            Want::Onward(Place::Checklist)
+        ));
     }
 }

@@ -2,11 +2,7 @@
 
 use super::{Ask, News, Screen, Token, Typing, View, Want};
 use crate::{
-    domain::{
-        decide::Command,
-        incident::IncidentState,
-        units,
-    },
+    domain::{decide::Command, incident::IncidentState, units},
     tui::{
         keymap::{Action, Place},
         theme::{Mark, Role},
@@ -92,18 +88,30 @@ fn lines(at: &View, looking: bool, cells: usize) -> Vec<Line<'static>> {
     let (words, role) = match incident.state() {
         IncidentState::Open => ("not recovered yet".to_owned(), Role::Warn),
         IncidentState::Recovered | IncidentState::Closed => match incident.recovered_at {
-            Some(when) => (format!("RECOVERED at {}", when.format("%Y-%m-%d %H:%M:%SZ")), Role::Good),
+            Some(when) => (
+                format!("RECOVERED at {}", when.format("%Y-%m-%d %H:%M:%SZ")),
+                Role::Good,
+            ),
             None => ("closed without recovery".to_owned(), Role::Warn),
         },
     };
-    let mut lines = vec![Line::styled(format!(" {words}"), theme.style(role)), Line::raw("")];
+    let mut lines = vec![
+        Line::styled(format!(" {words}"), theme.style(role)),
+        Line::raw(""),
+    ];
     let rto = incident.rto_actual_s();
     lines.push(objective("RTO", targets.rto_s, rto, "still counting", at));
     let rpo = incident.rpo_measured_s();
     lines.push(objective("RPO", targets.rpo_s, rpo, "not measured", at));
     for (store, lost) in incident.losses() {
         let words = format!("{} lost", units::short(lost));
-        lines.extend(text::labelled(&format!("         {store}: "), &words, cells, plain, plain));
+        lines.extend(text::labelled(
+            &format!("         {store}: "),
+            &words,
+            cells,
+            plain,
+            plain,
+        ));
     }
     lines.push(Line::raw(""));
     if looking {
@@ -140,7 +148,13 @@ fn lines(at: &View, looking: bool, cells: usize) -> Vec<Line<'static>> {
     }
     if let Some((system, _)) = incident.pins.iter().find(|(_, p)| p.proposed.is_some()) {
         let words = format!("the new target of {system} waits to be confirmed");
-        lines.extend(text::labelled("   ", &words, cells, plain, theme.style(Role::Warn)));
+        lines.extend(text::labelled(
+            "   ",
+            &words,
+            cells,
+            plain,
+            theme.style(Role::Warn),
+        ));
     }
     lines.push(Line::raw(""));
     let words = format!("blackstart export {} --format markdown", incident.id);
@@ -158,7 +172,10 @@ impl Screen for Recovered {
     }
 
     fn focus(&self) -> String {
-        format!("recovered {:?}", self.field.as_ref().map(|(purpose, _)| *purpose))
+        format!(
+            "recovered {:?}",
+            self.field.as_ref().map(|(purpose, _)| *purpose)
+        )
     }
 
     /// ```text
@@ -298,7 +315,13 @@ mod tests {
         let mut views = fixture::views();
         let at = views.swap_remove(3);
         let drawn = drawn(&at);
-        for words in ["RECOVERED at", "target 2h, actual 53m: met", "4m lost", "== 412", "export"] {
+        for words in [
+            "RECOVERED at",
+            "target 2h, actual 53m: met",
+            "4m lost",
+            "== 412",
+            "export",
+        ] {
             assert!(drawn.contains(words), "{words}:\n{drawn}");
         }
     }
@@ -306,7 +329,13 @@ mod tests {
     #[test]
     fn what_stands_in_the_way_is_named() {
         let drawn = drawn(&fixture::view());
-        for words in ["not recovered yet", "still counting", "stand in the way", "failed", "waits to be"] {
+        for words in [
+            "not recovered yet",
+            "still counting",
+            "stand in the way",
+            "failed",
+            "waits to be",
+        ] {
             assert!(drawn.contains(words), "{words}:\n{drawn}");
         }
     }

@@ -28,7 +28,9 @@ impl Severity {
     pub(crate) fn new(at: &View) -> Self {
         let declared = at.incident.severity.as_ref().map(|(id, _, _)| id.as_str());
         let rows = &at.runbook.severities;
-        let here = rows.iter().position(|r| Some(r.id.text.as_str()) == declared);
+        let here = rows
+            .iter()
+            .position(|r| Some(r.id.text.as_str()) == declared);
         Self {
             cursor: Cursor::on(here.unwrap_or(0)),
             asked: None,
@@ -73,7 +75,11 @@ impl Screen for Severity {
                         format!(" {} ", text::pad(&row.id.text, 6, theme)),
                         theme.style(Role::Strong),
                     ),
-                    Span::raw(text::pad(&row.title, cells.saturating_sub(34).min(40), theme)),
+                    Span::raw(text::pad(
+                        &row.title,
+                        cells.saturating_sub(34).min(40),
+                        theme,
+                    )),
                     Span::raw(format!(
                         "  {}  {}",
                         text::pad(&objective("RTO", row.rto), 10, theme),
@@ -82,13 +88,24 @@ impl Screen for Severity {
                 ])
             })
             .collect();
-        let height = u16::try_from(rows.len()).unwrap_or(u16::MAX).min(inner.height / 2 + 1);
-        list::draw(frame, pane::above(inner, height), &rows, &mut self.cursor, theme);
+        let height = u16::try_from(rows.len())
+            .unwrap_or(u16::MAX)
+            .min(inner.height / 2 + 1);
+        list::draw(
+            frame,
+            pane::above(inner, height),
+            &rows,
+            &mut self.cursor,
+            theme,
+        );
         let mut lines = vec![Line::raw("")];
         let (strong, plain) = (theme.style(Role::Strong), theme.style(Role::Plain));
         if let Some(row) = self.row(at) {
             lines.extend(text::labelled(" when  ", &row.when, cells, strong, plain));
-            let page = row.escalate.as_deref().unwrap_or("the runbook names nobody");
+            let page = row
+                .escalate
+                .as_deref()
+                .unwrap_or("the runbook names nobody");
             lines.extend(text::labelled(" page  ", page, cells, strong, plain));
         }
         for contact in &at.runbook.contacts {

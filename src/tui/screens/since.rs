@@ -60,7 +60,11 @@ impl Since {
     }
 
     fn chosen(&self, now: DateTime<Utc>) -> Result<(DateTime<Utc>, String), String> {
-        match self.at.checked_sub(1).and_then(|i| self.moments().get(i).copied()) {
+        match self
+            .at
+            .checked_sub(1)
+            .and_then(|i| self.moments().get(i).copied())
+        {
             Some((at, check)) => Ok((at, check.what.to_string())),
             None => {
                 let typed = self.field.value();
@@ -76,7 +80,9 @@ impl Since {
 fn parse(typed: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
     let typed = typed.trim();
     if typed.is_empty() {
-        return Err("type a moment: 2026-03-10T14:31:00Z, 14:31 (UTC), 25m (ago), or now".to_owned());
+        return Err(
+            "type a moment: 2026-03-10T14:31:00Z, 14:31 (UTC), 25m (ago), or now".to_owned(),
+        );
     }
     if typed == "now" {
         return Ok(now);
@@ -156,7 +162,13 @@ impl Screen for Since {
         }
         let cells = usize::from(inner.width);
         let (marked, unmarked) = (format!(" {} ", theme.sign(Mark::Here)), "   ".to_owned());
-        let mark = |here: bool| if here { marked.clone() } else { unmarked.clone() };
+        let mark = |here: bool| {
+            if here {
+                marked.clone()
+            } else {
+                unmarked.clone()
+            }
+        };
         let (left, right) = pane::split(pane::above(inner, 1), 3);
         frame.render_widget(Line::raw(mark(self.at == 0)), left);
         self.field.draw(frame, right, theme);
@@ -164,7 +176,11 @@ impl Screen for Since {
         let read = match self.chosen(at.now) {
             Ok((moment, _)) => {
                 let ago = (at.now - moment).num_seconds().max(0).unsigned_abs();
-                format!("= {}, {} ago", moment.format("%Y-%m-%d %H:%M:%SZ"), units::short(ago))
+                format!(
+                    "= {}, {} ago",
+                    moment.format("%Y-%m-%d %H:%M:%SZ"),
+                    units::short(ago)
+                )
             }
             Err(why) => why,
         };
@@ -282,14 +298,25 @@ mod tests {
             ("now", "2026-03-10T15:24:00Z"),
         ] {
             let at = parse(typed, now).expect("a moment");
-            assert_eq!(at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true), read, "{typed}");
+            assert_eq!(
+                at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+                read,
+                "{typed}"
+            );
         }
     }
 
     #[test]
     fn nothing_is_assumed_and_nothing_lies_ahead() {
         let now = fixture::now();
-        for typed in ["", "  ", "soon", "2026-03-10 14:31", "2027-01-01T00:00:00Z", "25:99"] {
+        for typed in [
+            "",
+            "  ",
+            "soon",
+            "2026-03-10 14:31",
+            "2027-01-01T00:00:00Z",
+            "25:99",
+        ] {
             assert!(parse(typed, now).is_err(), "{typed}");
         }
     }

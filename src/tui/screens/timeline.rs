@@ -93,7 +93,8 @@ impl Timeline {
         let mut day = None;
         let mut lines = Vec::new();
         if earlier > 0 {
-            let words = format!(" {earlier} earlier entries: search for them, or export the timeline");
+            let words =
+                format!(" {earlier} earlier entries: search for them, or export the timeline");
             lines.push(Line::styled(words, faint));
         }
         for told in shown.into_iter().skip(earlier) {
@@ -115,7 +116,11 @@ impl Timeline {
             lines.extend(entry);
         }
         if lines.is_empty() {
-            let none = if self.words.is_empty() { " reading…" } else { " nothing matches" };
+            let none = if self.words.is_empty() {
+                " reading…"
+            } else {
+                " nothing matches"
+            };
             lines.push(Line::styled(none, faint));
         }
         lines
@@ -132,7 +137,10 @@ impl Screen for Timeline {
     }
 
     fn focus(&self) -> String {
-        format!("timeline {:?}", self.field.as_ref().map(|(purpose, _)| *purpose))
+        format!(
+            "timeline {:?}",
+            self.field.as_ref().map(|(purpose, _)| *purpose)
+        )
     }
 
     fn opened(&mut self, at: &View) -> Want {

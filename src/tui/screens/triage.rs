@@ -31,7 +31,10 @@ enum Stage {
     /// The question that the answers so far lead to.
     Question(Vec<usize>),
     /// Several procedures may be ticked; they run in this order.
-    Ticks { names: Vec<String>, ticked: Vec<bool> },
+    Ticks {
+        names: Vec<String>,
+        ticked: Vec<bool>,
+    },
     /// A procedure can be done in more than one way: the first of these without a path.
     Paths(Vec<Chosen>),
 }
@@ -120,14 +123,19 @@ impl Triage {
         }
         for (_, choice) in choices(at).iter().filter(|(p, _)| p.starts_with(&answer)) {
             for check in &choice.evidence {
-                let named = check.templates().into_iter().flat_map(|(t, _)| template::names(t));
+                let named = check
+                    .templates()
+                    .into_iter()
+                    .flat_map(|(t, _)| template::names(t));
                 names.extend(named.map(str::to_owned));
                 if let Some(system) = check.system() {
                     names.extend(plan::system_needs(&at.runbook, &system.text));
                 }
             }
         }
-        names.into_iter().find(|n| !at.incident.values.contains_key(n))
+        names
+            .into_iter()
+            .find(|n| !at.incident.values.contains_key(n))
     }
 
     /// Looks at everything that the tree names, all at once.
@@ -270,7 +278,12 @@ fn chosen<'n>(names: impl Iterator<Item = &'n str>) -> Vec<Chosen> {
 
 /// Every procedure, those of the present plan ticked.
 fn procedures(at: &View) -> Stage {
-    let names: Vec<String> = at.runbook.procedures.iter().map(|p| p.id.text.clone()).collect();
+    let names: Vec<String> = at
+        .runbook
+        .procedures
+        .iter()
+        .map(|p| p.id.text.clone())
+        .collect();
     let planned = |name: &String| {
         at.incident
             .go
@@ -287,11 +300,7 @@ fn question<'v>(at: &'v View, path: &[usize]) -> Option<&'v Question> {
 
 /// Every answer of the tree with the way to it, top-down.
 fn choices(at: &View) -> Vec<(Vec<usize>, &Choice)> {
-    fn walk<'q>(
-        question: &'q Question,
-        way: &[usize],
-        out: &mut Vec<(Vec<usize>, &'q Choice)>,
-    ) {
+    fn walk<'q>(question: &'q Question, way: &[usize], out: &mut Vec<(Vec<usize>, &'q Choice)>) {
         for (i, choice) in question.choices.iter().enumerate() {
             let mut here = way.to_vec();
             here.push(i);
@@ -372,7 +381,8 @@ impl Screen for Triage {
     }
 
     fn act(&mut self, action: Action, at: &View) -> Want {
-        if self.asked.is_some() && matches!(action, Action::Choose | Action::BackOne | Action::Back) {
+        if self.asked.is_some() && matches!(action, Action::Choose | Action::BackOne | Action::Back)
+        {
             return Want::Nothing;
         }
         match action {
@@ -531,8 +541,14 @@ mod tests {
         let _ = granted(&mut triage, want, &at);
         assert!(matches!(triage.stage, Stage::Ticks { .. }));
         let _ = triage.act(Action::Back, &at);
-        assert_eq!((&triage.stage, triage.cursor.at), (&Stage::Question(Vec::new()), 1));
-        assert!(matches!(triage.act(Action::BackOne, &at), Want::Onward(Place::Since)));
+        assert_eq!(
+            (&triage.stage, triage.cursor.at),
+            (&Stage::Question(Vec::new()), 1)
+        );
+        assert!(matches!(
+            triage.act(Action::BackOne, &at),
+            Want::Onward(Place::Since)
+        ));
     }
 
     #[test]

@@ -160,7 +160,10 @@ mod tests {
         let drawn = fixture::draw(80, 24, |frame, area| {
             value.draw(frame, area, Theme::default());
         });
-        assert!(!drawn.contains("hunter2") && drawn.contains("*******"), "{drawn}");
+        assert!(
+            !drawn.contains("hunter2") && drawn.contains("*******"),
+            "{drawn}"
+        );
         let enter = KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE);
         let Typed::Stays(Want::Ask(Ask::Give { token, name, .. })) = value.typed(enter) else {
             panic!("it is given");

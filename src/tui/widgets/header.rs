@@ -32,7 +32,11 @@ pub(crate) const HEIGHT: u16 = 3;
 /// ```
 pub(crate) fn draw(frame: &mut Frame<'_>, area: Rect, at: &View) {
     let cells = usize::from(area.width);
-    let lines = [who_and_where(at, cells), clocks(at, cells), phases(at, cells)];
+    let lines = [
+        who_and_where(at, cells),
+        clocks(at, cells),
+        phases(at, cells),
+    ];
     for (y, line) in (area.top()..area.bottom()).zip(lines) {
         frame.render_widget(line, Rect::new(area.x, y, area.width, 1));
     }
@@ -53,11 +57,17 @@ fn who_and_where(at: &View, cells: usize) -> Line<'static> {
         (0, Span::raw(" ")),
         (0, Span::styled(mode, theme.style(role))),
         (0, bar()),
-        (0, Span::raw(text::fit(&incident.runbook.id, cells / 4, theme))),
+        (
+            0,
+            Span::raw(text::fit(&incident.runbook.id, cells / 4, theme)),
+        ),
     ];
     if let Some((severity, _, _)) = &incident.severity {
         left.push((0, bar()));
-        left.push((0, Span::styled(text::plain(severity), theme.style(Role::Strong))));
+        left.push((
+            0,
+            Span::styled(text::plain(severity), theme.style(Role::Strong)),
+        ));
     }
     let place = procedure(incident, &at.runbook, theme);
     if !place.is_empty() {
@@ -108,7 +118,9 @@ pub(crate) fn name_of(
         .paths
         .iter()
         .find(|p| path.is_some() && p.id.as_deref() == path)
-        .map_or_else(String::new, |p| format!(" {} {}", theme.sign(Mark::Here), p.title));
+        .map_or_else(String::new, |p| {
+            format!(" {} {}", theme.sign(Mark::Here), p.title)
+        });
     text::plain(&format!("{section}{}{title}", written.title))
 }
 
@@ -173,10 +185,7 @@ fn outlook(incident: &Incident, pace: &budget::Pace) -> (String, Role) {
         (Some(_), Some(spare)) if spare >= 0.0 => {
             ("recovered within the RTO".to_owned(), Role::Good)
         }
-        (Some(_), Some(spare)) => (
-            format!("recovered, LATE by {}", minutes(-spare)),
-            Role::Bad,
-        ),
+        (Some(_), Some(spare)) => (format!("recovered, LATE by {}", minutes(-spare)), Role::Bad),
         (None, None) => (format!("on pace: {h}:{m:02}"), Role::Plain),
         (None, Some(spare)) if spare >= 0.0 => (
             format!("on pace: {h}:{m:02} ({} spare)", minutes(spare)),
@@ -196,7 +205,11 @@ fn recovery_point(incident: &Incident, theme: Theme) -> Vec<Span<'static>> {
             spans.push(Span::raw(format!("  measured {} ", units::short(lost))));
         }
         (Some(lost), Some(target)) => {
-            let mark = if lost <= target { Mark::Good } else { Mark::Bad };
+            let mark = if lost <= target {
+                Mark::Good
+            } else {
+                Mark::Bad
+            };
             spans.push(Span::raw(format!("  measured {} ", units::short(lost))));
             spans.push(Span::styled(theme.sign(mark), theme.mark(mark)));
             spans.push(Span::raw(" "));
@@ -227,7 +240,9 @@ fn phases(at: &View, cells: usize) -> Line<'static> {
 }
 
 fn one_phase(phase: &PhaseUse, theme: Theme) -> Vec<Span<'static>> {
-    let budget = phase.budget_s.map_or(String::new(), |b| format!("/{}", units::short(b)));
+    let budget = phase
+        .budget_s
+        .map_or(String::new(), |b| format!("/{}", units::short(b)));
     let used = if phase.started {
         format!("{}m", (phase.used_s / 60.0) as u64)
     } else {

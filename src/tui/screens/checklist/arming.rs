@@ -108,8 +108,14 @@ impl Arming {
                 return want;
             }
             Need::Reason(why) => ("reason", why.clone()),
-            Need::Saw => ("seen", "What did you see? It is done when you say so.".to_owned()),
-            Need::Confirm(name) => ("confirm", format!("Type {name} to confirm what is destroyed.")),
+            Need::Saw => (
+                "seen",
+                "What did you see? It is done when you say so.".to_owned(),
+            ),
+            Need::Confirm(name) => (
+                "confirm",
+                format!("Type {name} to confirm what is destroyed."),
+            ),
         };
         let field = Field::new(Kind::Line, title).about(vec![about]);
         self.asking = Some(Asking::Text(need, Box::new(field)));
@@ -238,7 +244,9 @@ impl Arming {
             Some(Asking::Text(_, field)) => field.height(width.saturating_sub(2)) + 1,
             Some(Asking::Value(_)) | None => 1,
         };
-        let wanted = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(foot + 3);
+        let wanted = u16::try_from(lines.len())
+            .unwrap_or(u16::MAX)
+            .saturating_add(foot + 3);
         let verb = match (self.undo, self.armed.manual) {
             (true, _) => "Undo",
             (false, true) => "Done",
@@ -278,10 +286,26 @@ impl Arming {
         }
         for (system, pinned) in &self.armed.targets {
             let (words, role) = upon(system, pinned.as_deref(), at);
-            lines.extend(text::labelled("upon   ", &words, cells, strong, theme.style(role)));
+            lines.extend(text::labelled(
+                "upon   ",
+                &words,
+                cells,
+                strong,
+                theme.style(role),
+            ));
         }
-        let label = if self.armed.manual { "do     " } else { "runs $ " };
-        lines.extend(text::labelled(label, &self.armed.command, cells, strong, plain));
+        let label = if self.armed.manual {
+            "do     "
+        } else {
+            "runs $ "
+        };
+        lines.extend(text::labelled(
+            label,
+            &self.armed.command,
+            cells,
+            strong,
+            plain,
+        ));
         for green in &self.armed.green {
             lines.extend(text::labelled("green  ", green, cells, strong, plain));
         }
@@ -300,7 +324,10 @@ impl Arming {
 fn upon(system: &str, pinned: Option<&str>, at: &View) -> (String, Role) {
     let pin = at.incident.pins.get(system);
     if pin.is_some_and(|p| p.proposed.is_some()) {
-        return (format!("{system}: its NEW target has to be confirmed first"), Role::Warn);
+        return (
+            format!("{system}: its NEW target has to be confirmed first"),
+            Role::Warn,
+        );
     }
     match (pinned, pin.map(|p| p.by)) {
         (None, _) | (_, None) => (format!("{system}: TARGET NOT VERIFIED"), Role::Warn),
@@ -368,7 +395,10 @@ mod tests {
                 for_: "a".to_owned(),
             });
         });
-        assert!(matches!(arming.enter(&at), Next::Stay(_)), "no reason, no start");
+        assert!(
+            matches!(arming.enter(&at), Next::Stay(_)),
+            "no reason, no start"
+        );
         type_in(&mut arming, "the lead says so");
         assert!(matches!(arming.enter(&at), Next::Stay(_)));
         let Next::Start(start) = arming.enter(&at) else {

@@ -70,15 +70,13 @@ impl Causes {
         match (action, self.chosen(at)) {
             (Action::Back, _) => Lead::Close,
             (Action::Choose, _) => Lead::Stay(Want::Go(Place::Log)),
-            (Action::Probe, Some(cause)) if cause.probe.is_some() => {
-                Lead::Stay(Want::All(vec![
-                    Want::Say("the probe runs; what it sees will stand here".to_owned()),
-                    Want::Ask(Ask::Probe {
-                        step: self.step.clone(),
-                        row: cause.row.clone(),
-                    }),
-                ]))
-            }
+            (Action::Probe, Some(cause)) if cause.probe.is_some() => Lead::Stay(Want::All(vec![
+                Want::Say("the probe runs; what it sees will stand here".to_owned()),
+                Want::Ask(Ask::Probe {
+                    step: self.step.clone(),
+                    row: cause.row.clone(),
+                }),
+            ])),
             (Action::Probe, _) => Lead::Stay(Want::Say("this row has no probe".to_owned())),
             (Action::GoThere, Some(cause)) => match cause.go.as_deref() {
                 Some(go) => lead(go, at),
@@ -134,7 +132,13 @@ impl Causes {
             let role = if here { Role::Strong } else { Role::Plain };
             let label = format!(" {sign} {} ", i + 1);
             let style = theme.style(role);
-            lines.extend(text::labelled(&label, cause.cause.as_str(), cells, style, style));
+            lines.extend(text::labelled(
+                &label,
+                cause.cause.as_str(),
+                cells,
+                style,
+                style,
+            ));
             if here {
                 let probed = attempt.probes.iter().filter(|(row, _)| *row == cause.row);
                 let probed: Vec<&CheckResult> = probed.map(|(_, check)| check).collect();
@@ -157,7 +161,9 @@ fn facts(cause: &Cause, probed: &[&CheckResult], at: &View, cells: usize) -> Vec
             lines.extend(text::labelled(&label, words, cells, faint, plain));
         }
     };
-    let line = cause.line.map_or_else(|| "seen".to_owned(), |n| format!("line {n}"));
+    let line = cause
+        .line
+        .map_or_else(|| "seen".to_owned(), |n| format!("line {n}"));
     fact(&line, cause.text.as_ref().map_or("", |t| t.as_str()));
     fact("fix", cause.fix.as_str());
     fact("probe", cause.probe.as_ref().map_or("", |p| p.as_str()));
@@ -180,7 +186,11 @@ fn lead(go: &str, at: &View) -> Lead {
     }
     let chosen = Chosen::parse(go);
     if at.runbook.procedure(&chosen.procedure).is_some() {
-        let first = at.incident.steps.iter().find(|s| s.plan.procedure == chosen.procedure);
+        let first = at
+            .incident
+            .steps
+            .iter()
+            .find(|s| s.plan.procedure == chosen.procedure);
         return match first {
             Some(step) => Lead::ToStep(step.plan.step.clone()),
             None => Lead::ToProcedure(chosen),
@@ -211,10 +221,19 @@ mod tests {
     fn a_cause_shows_its_line_fix_probe_and_what_the_probe_saw() {
         let (mut causes, at) = failed();
         let drawn = fixture::draw(100, 30, |frame, area| causes.draw(frame, area, &at));
-        for words in ["line 41", "unable to find", "pgbackrest info", "cannot tell", "user guide"] {
+        for words in [
+            "line 41",
+            "unable to find",
+            "pgbackrest info",
+            "cannot tell",
+            "user guide",
+        ] {
             assert!(drawn.contains(words), "{words}:\n{drawn}");
         }
-        assert_eq!(causes.line(&at).as_deref(), Some("ERROR: [075]: unable to find backup set"));
+        assert_eq!(
+            causes.line(&at).as_deref(),
+            Some("ERROR: [075]: unable to find backup set")
+        );
     }
 
     #[test]

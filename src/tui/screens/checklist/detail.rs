@@ -105,7 +105,13 @@ fn lines(step: &PlannedStep, starting: bool, at: &View, cells: usize) -> Vec<Lin
     }
     let waits = at.incident.waits_for(step);
     if !waits.is_empty() {
-        lines.extend(text::labelled("after  ", &waits.join(", "), cells, strong, plain));
+        lines.extend(text::labelled(
+            "after  ",
+            &waits.join(", "),
+            cells,
+            strong,
+            plain,
+        ));
     }
     let written = at.runbook.step(&step.plan.step);
     if let Some(why) = written.and_then(|s| s.why.as_deref()) {
@@ -166,7 +172,10 @@ fn consequences(written: &Step, at: &View, cells: usize) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     if !written.replaces.is_empty() {
         let names: Vec<&str> = written.replaces.iter().map(|n| n.text.as_str()).collect();
-        let words = format!("the target of {}; a person confirms the new one", names.join(", "));
+        let words = format!(
+            "the target of {}; a person confirms the new one",
+            names.join(", ")
+        );
         lines.extend(text::labelled("moves  ", &words, cells, strong, plain));
     }
     if written.undo.is_some() {
@@ -179,7 +188,10 @@ fn consequences(written: &Step, at: &View, cells: usize) -> Vec<Line<'static>> {
 fn state(step: &PlannedStep, at: &View) -> Line<'static> {
     let theme = at.theme;
     let mark = steps::mark(step);
-    let of = step.plan.budget_s.map_or_else(String::new, |b| format!(" of {}", units::short(b)));
+    let of = step
+        .plan
+        .budget_s
+        .map_or_else(String::new, |b| format!(" of {}", units::short(b)));
     let used = step.elapsed_s(at.now).map(units::clock);
     let words = match (step.state(), used) {
         (StepState::Unverified, Some(used)) => {
@@ -299,7 +311,14 @@ mod tests {
     fn a_failed_step_shows_what_was_expected_and_what_was_seen() {
         let at = fixture::view();
         let drawn = detail(&at, 1, 60);
-        for words in ["failed", "expected == 412", "saw      0", "likely cause", "runs $", "moves"] {
+        for words in [
+            "failed",
+            "expected == 412",
+            "saw      0",
+            "likely cause",
+            "runs $",
+            "moves",
+        ] {
             assert!(drawn.contains(words), "{words}:\n{drawn}");
         }
     }

@@ -47,8 +47,8 @@ pub(super) fn draw(
     let mut before: Option<&PlannedStep> = None;
     for step in &at.incident.steps {
         if let Some(before) = before {
-            let same = before.plan.procedure == step.plan.procedure
-                && before.plan.path == step.plan.path;
+            let same =
+                before.plan.procedure == step.plan.procedure && before.plan.path == step.plan.path;
             if !same {
                 lines.push(rule(step, cells, at));
             }
@@ -117,14 +117,23 @@ fn line(step: &PlannedStep, cells: usize, at: &View) -> Line<'static> {
         ) => Role::Plain,
     };
     let late = if over { theme.sign(Mark::Danger) } else { "" };
-    right.push(Span::styled(format!("{late}{used}{of} "), theme.style(role)));
+    right.push(Span::styled(
+        format!("{late}{used}{of} "),
+        theme.style(role),
+    ));
     let taken: usize = right.iter().map(Span::width).sum();
     let number = text::right(&step.plan.number.to_string(), digits, theme);
     let room = cells.saturating_sub(taken + digits + 5);
     let left = vec![
-        (0, Span::styled(format!(" {} ", theme.sign(sign)), theme.mark(sign))),
+        (
+            0,
+            Span::styled(format!(" {} ", theme.sign(sign)), theme.mark(sign)),
+        ),
         (0, Span::raw(format!("{number} "))),
-        (0, Span::raw(text::fit(step.plan.title.as_str(), room, theme))),
+        (
+            0,
+            Span::raw(text::fit(step.plan.title.as_str(), room, theme)),
+        ),
     ];
     text::row(left, right, cells)
 }
@@ -132,7 +141,11 @@ fn line(step: &PlannedStep, cells: usize, at: &View) -> Line<'static> {
 /// Four cells that say how much of the budget is used.
 fn progress(ratio: f64, theme: Theme) -> String {
     let full = ((ratio.clamp(0.0, 1.0) * 4.0) as usize).min(4);
-    let (used, free) = if theme.ascii { ("#", ".") } else { ("▓", "░") };
+    let (used, free) = if theme.ascii {
+        ("#", ".")
+    } else {
+        ("▓", "░")
+    };
     format!("{}{} ", used.repeat(full), free.repeat(4 - full))
 }
 
@@ -148,7 +161,14 @@ mod tests {
             let mut cursor = Cursor::default();
             draw(frame, area, None, &mut cursor, &at);
         });
-        for words in ["✓ 1 Keep the broken state", "10:00/5m", "✗ 2 ", "▶ 3 ", "○ 4 ", "recovered?"] {
+        for words in [
+            "✓ 1 Keep the broken state",
+            "10:00/5m",
+            "✗ 2 ",
+            "▶ 3 ",
+            "○ 4 ",
+            "recovered?",
+        ] {
             assert!(drawn.contains(words), "{words}:\n{drawn}");
         }
     }

@@ -83,7 +83,11 @@ mod tests {
             (KeyCode::Char('b'), KeyModifiers::ALT, &b"\x1bb"[..]),
             (KeyCode::Backspace, KeyModifiers::NONE, &b"\x7f"[..]),
         ] {
-            assert_eq!(input.take(key(code, modifiers)).as_deref(), Some(bytes), "{code:?}");
+            assert_eq!(
+                input.take(key(code, modifiers)).as_deref(),
+                Some(bytes),
+                "{code:?}"
+            );
         }
     }
 

@@ -41,12 +41,21 @@ pub(super) fn items(ready: &Ready, at: &View) -> Vec<Item> {
     };
     section("Values", values(at).into_iter().map(Item::Value).collect());
     section("Tools", (0..ready.tools.len()).map(Item::Tool).collect());
-    section("On hand", (0..ready.on_hand.len()).map(Item::OnHand).collect());
-    section("Systems", systems(at).into_iter().map(Item::System).collect());
+    section(
+        "On hand",
+        (0..ready.on_hand.len()).map(Item::OnHand).collect(),
+    );
+    section(
+        "Systems",
+        systems(at).into_iter().map(Item::System).collect(),
+    );
     let pinned = at.incident.pins.keys().cloned();
     section("Targets", pinned.map(Item::Target).collect());
     section("Time and data", facts(at));
-    let warned = ready.warnings.iter().map(|w| Item::Fact(Mark::Danger, w.clone()));
+    let warned = ready
+        .warnings
+        .iter()
+        .map(|w| Item::Fact(Mark::Danger, w.clone()));
     section("Warnings about the runbook", warned.collect());
     all.push(Item::GoOn);
     all
@@ -69,7 +78,11 @@ fn values(at: &View) -> Vec<String> {
     }
     let declared = at.runbook.variables.keys().filter(|n| needed.contains(*n));
     let mut names: Vec<String> = declared.cloned().collect();
-    names.extend(needed.into_iter().filter(|n| !at.runbook.variables.contains_key(n)));
+    names.extend(
+        needed
+            .into_iter()
+            .filter(|n| !at.runbook.variables.contains_key(n)),
+    );
     names
 }
 
@@ -111,7 +124,12 @@ pub(super) fn tools(at: &View) -> Vec<(String, Option<PathBuf>)> {
 
 /// Is a value captured by a step of the plan, and so not to be given before?
 fn is_captured(at: &View, name: &str) -> bool {
-    let planned: BTreeSet<&str> = at.incident.steps.iter().map(|s| s.plan.step.as_str()).collect();
+    let planned: BTreeSet<&str> = at
+        .incident
+        .steps
+        .iter()
+        .map(|s| s.plan.step.as_str())
+        .collect();
     at.runbook
         .steps()
         .filter(|(full, _)| planned.contains(full.as_str()))
@@ -199,9 +217,14 @@ impl Item {
                 fact(mark, name, &words, &source, cells, at)
             }
             Self::Tool(i) => match ready.tools.get(*i) {
-                Some((name, Some(found))) => {
-                    fact(Mark::Good, name, &found.display().to_string(), "", cells, at)
-                }
+                Some((name, Some(found))) => fact(
+                    Mark::Good,
+                    name,
+                    &found.display().to_string(),
+                    "",
+                    cells,
+                    at,
+                ),
                 Some((name, None)) => fact(Mark::Bad, name, "is not on the PATH", "", cells, at),
                 None => Line::raw(""),
             },
@@ -218,11 +241,17 @@ impl Item {
                 let words = [
                     Span::styled(format!("  {} ", theme.sign(mark)), theme.mark(mark)),
                     Span::raw(text::fit(&item.item, cells.saturating_sub(5), theme)),
-                    Span::styled(format!("  {}", text::plain(&seen)), theme.style(Role::Faint)),
+                    Span::styled(
+                        format!("  {}", text::plain(&seen)),
+                        theme.style(Role::Faint),
+                    ),
                 ];
                 Line::from(words.to_vec())
             }
-            Self::System(name) => match ready.probes.iter().find(|p| p.system.as_ref() == Some(name))
+            Self::System(name) => match ready
+                .probes
+                .iter()
+                .find(|p| p.system.as_ref() == Some(name))
             {
                 Some(probe) => {
                     let took = format!("{} ms", probe.elapsed_ms);
@@ -251,14 +280,20 @@ impl Item {
 /// ` ✓ name         words                                  how `
 fn fact(mark: Mark, name: &str, words: &str, how: &str, cells: usize, at: &View) -> Line<'static> {
     let theme = at.theme;
-    let mut left = vec![(0, Span::styled(format!("  {} ", theme.sign(mark)), theme.mark(mark)))];
+    let mut left = vec![(
+        0,
+        Span::styled(format!("  {} ", theme.sign(mark)), theme.mark(mark)),
+    )];
     let mut used = 4 + text::width(how) + 2;
     if !name.is_empty() {
         let width = (cells / 4).clamp(8, 22);
         used += width + 1;
         left.push((0, Span::raw(format!("{} ", text::pad(name, width, theme)))));
     }
-    left.push((0, Span::raw(text::fit(words, cells.saturating_sub(used), theme))));
+    left.push((
+        0,
+        Span::raw(text::fit(words, cells.saturating_sub(used), theme)),
+    ));
     let right = if how.is_empty() {
         Vec::new()
     } else {
@@ -278,7 +313,11 @@ fn value(item: &Item, name: &str, at: &View) -> (Mark, String, String) {
         None if is_captured(at, name) => {
             (Mark::Pending, "comes from a step".to_owned(), String::new())
         }
-        None => (Mark::Pending, "asked when its step comes".to_owned(), String::new()),
+        None => (
+            Mark::Pending,
+            "asked when its step comes".to_owned(),
+            String::new(),
+        ),
     }
 }
 

@@ -28,7 +28,11 @@ use ratatui::{
 /// ```
 pub(super) fn draw(triage: &mut Triage, frame: &mut Frame<'_>, area: Rect, at: &View) {
     let has_tree = matches!(triage.stage, Stage::Question(_)) && area.width >= 76;
-    let map_width = if has_tree { (area.width / 3).min(48) } else { 0 };
+    let map_width = if has_tree {
+        (area.width / 3).min(48)
+    } else {
+        0
+    };
     let (left, right) = pane::split(area, map_width);
     if has_tree {
         let inner = pane::pane(frame, left, "The tree", false, at.theme);
@@ -123,7 +127,13 @@ fn asked(triage: &Triage, at: &View, path: &[usize], cells: usize) -> Drawn {
             line.spans.insert(0, Span::raw("     "));
             lines.push(line);
             if let (true, Some(help)) = (here, &check.help) {
-                lines.extend(text::labelled("       ", help.as_str(), cells, faint, faint));
+                lines.extend(text::labelled(
+                    "       ",
+                    help.as_str(),
+                    cells,
+                    faint,
+                    faint,
+                ));
             }
         }
         if here {
@@ -148,7 +158,11 @@ fn ticks(triage: &Triage, at: &View, names: &[String], ticked: &[bool], cells: u
     let mut lines = Vec::new();
     let mut end = 0;
     for (i, (name, ticked)) in names.iter().zip(ticked).enumerate() {
-        let mark = if *ticked { Mark::Ticked } else { Mark::Unticked };
+        let mark = if *ticked {
+            Mark::Ticked
+        } else {
+            Mark::Unticked
+        };
         let procedure = name.split('/').next().unwrap_or(name);
         let title = header::name_of(&at.runbook, procedure, None, theme);
         let words = format!("{} {title}  ({name})", theme.sign(mark));
@@ -161,12 +175,7 @@ fn ticks(triage: &Triage, at: &View, names: &[String], ticked: &[bool], cells: u
     (lines, end)
 }
 
-fn paths(
-    triage: &Triage,
-    at: &View,
-    go: &[crate::domain::plan::Chosen],
-    cells: usize,
-) -> Drawn {
+fn paths(triage: &Triage, at: &View, go: &[crate::domain::plan::Chosen], cells: usize) -> Drawn {
     let faint = at.theme.style(Role::Faint);
     let mut lines = Vec::new();
     let mut end = 0;

@@ -1,0 +1,657 @@
+//! The state of the cockpit: home, the incidents that are open in it, the screens above each other.
+//! Events come in, frames come out; nothing here touches the terminal.
+
+use super::{
+    Cockpit, Ended, Opener, StartAt,
+    asks::{Desk, Post},
+    guard::Guard,
+    keymap::{self, Action, KeyMap, Place},
+    screens::{
+        News, Screen, Typing, View, Want, entrance,
+        help::Help,
+        home::{Choice, Home},
+        open,
+        palette::{Palette, Picked},
+    },
+    terminal::{SMALLEST, disarm},
+    theme::Theme,
+    widgets::{footer, header, pane},
+};
+use crate::{
+    clock,
+    engine::{Armed, Handle},
+    private,
+    store::Store,
+};
+use crossterm::event::{KeyCode, KeyEvent};
+use ratatui::{Frame, text::Line};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+
+/// What lies above every screen.
+enum Overlay {
+    Nothing,
+    Help(Help),
+    Palette(Palette),
+}
+
+/// One incident that is open in this cockpit, with its screens.
+struct Session {
+    serial: u64,
+    handle: Handle,
+    desk: Desk,
+    stack: Vec<(Place, Box<dyn Screen>)>,
+    running: BTreeSet<(String, u32)>,
+    /// The chosen step as it would be armed, and of which entry that is true.
+    shown: Option<(String, u64, Option<Arc<Armed>>)>,
+}
+
+/// The whole cockpit but its terminal.
+pub(crate) struct App {
+    store: Store,
+    opener: Box<dyn Opener>,
+    theme: Theme,
+    keys: Arc<KeyMap>,
+    who: Arc<str>,
+    home: Option<Home>,
+    sessions: Vec<Session>,
+    /// The session that is shown; home without one.
+    at: Option<usize>,
+    serials: u64,
+    /// Was the cockpit started on an incident, so that there is no home to go back to?
+    only: bool,
+    overlay: Overlay,
+    guard: Guard,
+    said: Option<String>,
+    post: Post,
+    ticks: u64,
+    /// Texts for the terminal's clipboard.
+    pub(crate) copies: Vec<String>,
+    pub(crate) suspend: bool,
+    pub(crate) ended: Option<Ended>,
+}
+
+impl App {
+    /// Makes the cockpit and the queue its news come through. Needs a running tokio runtime.
+    pub(crate) fn new(cockpit: Cockpit, keys: KeyMap) -> (Self, UnboundedReceiver<(u64, News)>) {
+        let (post, news) = mpsc::unbounded_channel();
+        let mut app = Self {
+            store: cockpit.store,
+            opener: cockpit.open,
+            theme: Theme {
+                mono: cockpit.settings.mono,
+                ascii: cockpit.settings.ascii,
+            },
+            keys: Arc::new(keys),
+            who: crate::who().into(),
+            home: None,
+            sessions: Vec::new(),
+            at: None,
+            serials: 0,
+            only: matches!(cockpit.start, StartAt::Incident(_)),
+            overlay: Overlay::Nothing,
+            guard: Guard::default(),
+            said: None,
+            post,
+            ticks: 0,
+            copies: Vec::new(),
+            suspend: false,
+            ended: None,
+        };
+        match cockpit.start {
+            StartAt::Home => app.go_home(),
+            StartAt::Incident(handle) => app.enter(handle),
+        }
+        (app, news)
+    }
+
+    /// Changes whenever another incident is shown, or none.
+    pub(crate) fn shown(&self) -> Option<u64> {
+        self.session().map(|s| s.serial)
+    }
+
+    /// The incident that is shown.
+    pub(crate) fn handle(&self) -> Option<Handle> {
+        self.session().map(|s| s.handle.clone())
+    }
+
+    /// Every incident that is open here.
+    pub(crate) fn handles(&self) -> Vec<Handle> {
+        self.sessions.iter().map(|s| s.handle.clone()).collect()
+    }
+
+    fn session(&self) -> Option<&Session> {
+        self.sessions.get(self.at?)
+    }
+
+    fn top(&mut self) -> Option<&mut Box<dyn Screen>> {
+        let session = self.sessions.get_mut(self.at?)?;
+        session.stack.last_mut().map(|(_, screen)| screen)
+    }
+
+    /// What a session's top screen sees.
+    fn view(&mut self, index: usize) -> Option<View> {
+        let ready = self.guard.admits(true, Instant::now());
+        let session = self.sessions.get_mut(index)?;
+        let incident = session.handle.incident();
+        let chosen = session.stack.iter().rev().find_map(|(_, s)| s.chosen());
+        let shown = chosen.as_deref().and_then(|step| {
+            let known = session
+                .shown
+                .as_ref()
+                .filter(|(of, seq, _)| of == step && *seq == incident.seq);
+            match known {
+                Some((_, _, armed)) => armed.clone(),
+                None => {
+                    let armed = session.handle.arm(step, false).ok().map(Arc::new);
+                    session.shown = Some((step.to_owned(), incident.seq, armed.clone()));
+                    armed
+                }
+            }
+        });
+        Some(View {
+            theme: self.theme,
+            keys: self.keys.clone(),
+            now: clock::now(),
+            who: self.who.clone(),
+            incident,
+            runbook: session.handle.runbook(),
+            dir: session.handle.dir().path.clone(),
+            progress: session.handle.progress(),
+            chosen,
+            shown,
+            looked_for: None,
+            side: session.stack.len() > 1,
+            ready,
+        })
+    }
+
+    // What is shown ─────────────────────────────────────────────────────────────────────────────
+
+    fn go_home(&mut self) {
+        self.at = None;
+        match &mut self.home {
+            Some(home) => home.reload(&self.store, &self.opener.runbooks()),
+            None => self.home = Some(Home::new(&self.store, &self.opener.runbooks())),
+        }
+    }
+
+    /// Shows an incident: where it was left, if it is open here already.
+    fn enter(&mut self, handle: Handle) {
+        self.serials += 1;
+        let serial = self.serials;
+        let place = entrance(&handle.incident(), &handle.runbook());
+        self.sessions.push(Session {
+            serial,
+            desk: Desk::new(serial, handle.clone(), self.post.clone()),
+            running: running(&handle),
+            handle,
+            stack: Vec::new(),
+            shown: None,
+        });
+        let index = self.sessions.len() - 1;
+        self.at = Some(index);
+        self.push(index, place);
+    }
+
+    fn push(&mut self, index: usize, place: Place) {
+        let Some(mut at) = self.view(index) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        if session.stack.last().is_some_and(|(p, _)| *p == place) {
+            return;
+        }
+        at.looked_for = session.stack.last().and_then(|(_, s)| s.looks_for(&at));
+        at.side = !session.stack.is_empty();
+        let mut screen = open(place, &at);
+        let want = screen.opened(&at);
+        session.stack.push((place, screen));
+        self.perform(index, want);
+    }
+
+    /// One level back; never out of the cockpit.
+    fn back(&mut self, index: usize) {
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        if session.stack.len() > 1 {
+            session.stack.pop();
+        } else if self.only {
+            let key = self.keys.key(Action::Quit);
+            self.said = Some(format!("this is the first screen; {key} ends the cockpit"));
+        } else if self.at == Some(index) {
+            self.leave();
+        }
+    }
+
+    /// Home from an incident, saying what goes on.
+    fn leave(&mut self) {
+        let running = self
+            .session()
+            .map_or(0, |s| s.handle.incident().running().count());
+        self.go_home();
+        if running > 0 {
+            self.said = Some(format!(
+                "{running} step(s) go on running; the clock goes on, too"
+            ));
+        }
+    }
+
+    fn quit(&mut self) {
+        let shown = self.session().map(|s| s.handle.dir().id.clone());
+        let mut running = Vec::new();
+        let mut with_work = None;
+        for session in &self.sessions {
+            let id = &session.handle.dir().id;
+            for (step, _) in session.handle.incident().running() {
+                with_work = Some(id.clone());
+                running.push(if shown.as_ref() == Some(id) {
+                    step.to_owned()
+                } else {
+                    format!("{step} ({id})")
+                });
+            }
+        }
+        self.ended = Some(Ended::Quit {
+            running,
+            incident: shown.or(with_work),
+        });
+    }
+
+    // What keys do ──────────────────────────────────────────────────────────────────────────────
+
+    fn place(&mut self) -> Place {
+        match &self.overlay {
+            Overlay::Help(_) => return Place::Help,
+            Overlay::Palette(_) => return Place::Palette,
+            Overlay::Nothing => {}
+        }
+        self.below()
+    }
+
+    /// The place below an overlay.
+    fn below(&mut self) -> Place {
+        if let Some(screen) = self.top() {
+            return screen.place();
+        }
+        self.home.as_ref().map_or(Place::Home, Home::place)
+    }
+
+    fn typing(&mut self) -> Typing {
+        match &self.overlay {
+            Overlay::Palette(_) => Typing::Free,
+            Overlay::Help(_) => Typing::Keys,
+            Overlay::Nothing => self.top().map_or(Typing::Keys, |s| s.typing()),
+        }
+    }
+
+    /// What keys act upon; when it changes, type-ahead is dropped.
+    fn focus(&mut self) -> String {
+        let overlay = match &self.overlay {
+            Overlay::Nothing => "",
+            Overlay::Help(_) => "help",
+            Overlay::Palette(_) => "palette",
+        };
+        let shown = self.shown();
+        let depth = self.session().map_or(0, |s| s.stack.len());
+        let place = self.below();
+        let focus = match self.top() {
+            Some(screen) => screen.focus(),
+            None => self.home.as_ref().map_or_else(String::new, Home::focus),
+        };
+        format!("{overlay} {shown:?} {depth} {place:?} {focus}")
+    }
+
+    /// Does something, and lets the guard know when keys would act upon something else now.
+    fn guarded(&mut self, act: impl FnOnce(&mut Self)) {
+        let before = self.focus();
+        act(self);
+        if self.focus() != before {
+            self.guard.changed();
+        }
+    }
+
+    /// Takes a key that was read at a moment.
+    pub(crate) fn key(&mut self, key: KeyEvent, read_at: Instant) {
+        self.said = None;
+        self.guarded(|app| app.dispatch(key, read_at));
+    }
+
+    fn dispatch(&mut self, key: KeyEvent, read_at: Instant) {
+        let (place, typing) = (self.place(), self.typing());
+        let action = self.keys.lookup(place, key);
+        match action {
+            Some(Action::Leave) => return self.quit(),
+            Some(Action::Suspend) => {
+                self.suspend = true;
+                return;
+            }
+            Some(_) | None => {}
+        }
+        let may_act = self.guard.admits(true, read_at);
+        match typing {
+            Typing::Keys => {
+                let Some(action) = action else { return };
+                if self.guard.admits(keymap::acts(place, action), read_at) {
+                    self.act(action);
+                }
+            }
+            Typing::Free | Typing::ToStep => self.typed(key),
+            Typing::EnterActs if key.code == KeyCode::Enter && !may_act => {}
+            Typing::AllActs if key.code != KeyCode::Esc && !may_act => {}
+            Typing::EnterActs | Typing::AllActs => self.typed(key),
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        if let Overlay::Help(help) = &mut self.overlay {
+            if !help.act(action) {
+                self.overlay = Overlay::Nothing;
+            }
+            return;
+        }
+        let place = self.below();
+        match action {
+            Action::Help => self.overlay = Overlay::Help(Help::new(place)),
+            Action::Palette => self.overlay = Overlay::Palette(Palette::new(place)),
+            Action::Quit => self.quit_or_back(place),
+            action => self.act_on_screen(action),
+        }
+    }
+
+    /// `q`: out of what lies above, back from a side screen, home from an incident, out of the cockpit.
+    fn quit_or_back(&mut self, place: Place) {
+        let depth = self.session().map_or(0, |s| s.stack.len());
+        match place {
+            Place::Armed | Place::Confirm | Place::Causes => self.act_on_screen(Action::Back),
+            _ if depth > 1 => {
+                if let Some(index) = self.at {
+                    self.back(index);
+                }
+            }
+            _ if depth == 1 && !self.only => self.leave(),
+            _ => self.quit(),
+        }
+    }
+
+    fn act_on_screen(&mut self, action: Action) {
+        let Some(index) = self.at else {
+            self.act_on_home(action);
+            return;
+        };
+        let Some(at) = self.view(index) else { return };
+        let Some(screen) = self.top() else { return };
+        let want = screen.act(action, &at);
+        self.perform(index, want);
+    }
+
+    fn act_on_home(&mut self, action: Action) {
+        let Some(home) = &mut self.home else { return };
+        let opened = match home.act(action) {
+            Choice::Nothing | Choice::Draw => return,
+            Choice::Open(id) => self.opener.open(&id),
+            Choice::Resume(id) => {
+                let known = self.sessions.iter().position(|s| s.handle.dir().id == id);
+                if let Some(index) = known {
+                    self.at = Some(index);
+                    self.changed();
+                    return;
+                }
+                self.opener.resume(&id)
+            }
+        };
+        match opened {
+            Ok(handle) => self.enter(handle),
+            Err(why) => {
+                if let Some(home) = &mut self.home {
+                    home.say("It cannot be opened", &why);
+                }
+            }
+        }
+    }
+
+    fn typed(&mut self, key: KeyEvent) {
+        if let Overlay::Palette(palette) = &mut self.overlay {
+            match palette.typed(key) {
+                Picked::Nothing => {}
+                Picked::Closed => self.overlay = Overlay::Nothing,
+                Picked::Action(action) => {
+                    self.overlay = Overlay::Nothing;
+                    self.picked(action);
+                }
+            }
+            return;
+        }
+        let Some(index) = self.at else { return };
+        let Some(at) = self.view(index) else { return };
+        let Some(screen) = self.top() else { return };
+        let want = screen.typed(key, &at);
+        self.perform(index, want);
+    }
+
+    /// A command from the list: the same as its key.
+    fn picked(&mut self, action: Action) {
+        match action {
+            Action::Leave => self.quit(),
+            Action::Suspend => self.suspend = true,
+            action => self.act(action),
+        }
+    }
+
+    /// Takes pasted text: for fields only, never as keys.
+    pub(crate) fn paste(&mut self, text: &str) {
+        if let Overlay::Palette(palette) = &mut self.overlay {
+            palette.pasted(text);
+            return;
+        }
+        if self.typing() == Typing::Keys {
+            self.said = Some("pasted text is taken by fields only, never as keys".to_owned());
+            return;
+        }
+        let Some(index) = self.at else { return };
+        let Some(screen) = self.top() else { return };
+        let want = screen.pasted(text);
+        self.guarded(|app| app.perform(index, want));
+    }
+
+    // What screens want ─────────────────────────────────────────────────────────────────────────
+
+    fn perform(&mut self, index: usize, want: Want) {
+        match want {
+            Want::Nothing | Want::Draw => {}
+            Want::Back => self.back(index),
+            Want::Go(place) => self.push(index, place),
+            Want::Onward(place) => {
+                if let Some(session) = self.sessions.get_mut(index) {
+                    session.stack.clear();
+                }
+                self.push(index, place);
+            }
+            Want::Say(words) => {
+                if self.at == Some(index) {
+                    self.said = Some(words);
+                }
+            }
+            Want::Copy(text) => self.copy(index, text),
+            Want::Arm { step, undo } => {
+                let Some(session) = self.sessions.get(index) else {
+                    return;
+                };
+                let result = session.handle.arm(&step, undo).map(Arc::new);
+                self.deliver(index, &News::Armed { undo, result });
+            }
+            Want::Ask(ask) => {
+                if let Some(session) = self.sessions.get(index) {
+                    session.desk.ask(ask);
+                }
+            }
+            Want::All(wants) => {
+                for want in wants {
+                    self.perform(index, want);
+                }
+            }
+        }
+    }
+
+    /// To the terminal's clipboard, which may or may not take it, and always to a private file.
+    fn copy(&mut self, index: usize, text: String) {
+        let Some(session) = self.sessions.get(index) else {
+            return;
+        };
+        let path = session.handle.dir().path.join("clipboard.txt");
+        let shown = path.display();
+        self.said = Some(match private::replace_lazily(&path, text.as_bytes()) {
+            Ok(()) => format!("sent to the terminal, and written to {shown}"),
+            Err(why) => format!("sent to the terminal; {shown} could not be written: {why}"),
+        });
+        self.copies.push(text);
+    }
+
+    fn deliver(&mut self, index: usize, news: &News) {
+        let Some(at) = self.view(index) else { return };
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        let wants: Vec<Want> = session
+            .stack
+            .iter_mut()
+            .rev()
+            .map(|(_, screen)| screen.news(news, &at))
+            .collect();
+        for want in wants {
+            self.perform(index, want);
+        }
+    }
+
+    // What happens by itself ────────────────────────────────────────────────────────────────────
+
+    /// Takes news for a session, shown or not.
+    pub(crate) fn news(&mut self, serial: u64, news: &News) {
+        if let Some(index) = self.sessions.iter().position(|s| s.serial == serial) {
+            self.guarded(|app| app.deliver(index, news));
+        }
+    }
+
+    /// The incident that is shown has changed.
+    pub(crate) fn changed(&mut self) {
+        let Some(index) = self.at else { return };
+        let Some(at) = self.view(index) else { return };
+        let Some(session) = self.sessions.get_mut(index) else {
+            return;
+        };
+        let now = running(&session.handle);
+        // After the end of a step the same key would mean the next one.
+        if !session.running.is_subset(&now) {
+            self.guard.changed();
+        }
+        session.running = now;
+        self.guarded(|app| {
+            let Some(session) = app.sessions.get_mut(index) else {
+                return;
+            };
+            let wants: Vec<Want> = session
+                .stack
+                .iter_mut()
+                .map(|(_, screen)| screen.changed(&at))
+                .collect();
+            for want in wants {
+                app.perform(index, want);
+            }
+        });
+    }
+
+    /// The engine has ended; nothing can be recorded any more.
+    pub(crate) fn lost(&mut self) {
+        self.said = Some("the engine has ended; leave, and resume the incident".to_owned());
+    }
+
+    /// A second has passed.
+    pub(crate) fn tick(&mut self) {
+        self.ticks += 1;
+        let at_home = self.at.is_none() && self.ticks.is_multiple_of(5);
+        if let (true, Some(home)) = (at_home, &mut self.home) {
+            home.reload(&self.store, &self.opener.runbooks());
+        }
+    }
+
+    /// Is the end of a log shown that may still grow?
+    pub(crate) fn follows(&mut self) -> bool {
+        let Some(index) = self.at else { return false };
+        let Some(at) = self.view(index) else {
+            return false;
+        };
+        self.top().is_some_and(|screen| screen.follows(&at))
+    }
+
+    /// Has it grown?
+    pub(crate) fn grew(&mut self) -> bool {
+        self.top().is_some_and(|screen| screen.grew())
+    }
+
+    // Frames ────────────────────────────────────────────────────────────────────────────────────
+
+    /// A frame has reached the terminal.
+    pub(crate) fn drawn(&mut self, now: Instant) {
+        self.guard.drawn(now);
+    }
+
+    /// When keys that act will be taken again, if they are not now.
+    pub(crate) fn opens_at(&self, now: Instant) -> Option<Instant> {
+        self.guard.opens_at(now)
+    }
+
+    pub(crate) fn draw(&mut self, frame: &mut Frame<'_>) {
+        let area = frame.area();
+        let theme = self.theme;
+        if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+            let words = [
+                format!("blackstart needs {}x{};", SMALLEST.0, SMALLEST.1),
+                format!("this is {}x{}.", area.width, area.height),
+                "What runs goes on.".to_owned(),
+            ];
+            for (y, line) in (area.top()..area.bottom()).zip(words) {
+                let row = ratatui::layout::Rect::new(area.x, y, area.width, 1);
+                frame.render_widget(Line::raw(line), row);
+            }
+            return;
+        }
+        let body = pane::above(area, area.height - 1);
+        let foot = pane::below(area, area.height - 1);
+        let ready = self.guard.admits(true, Instant::now());
+        let index = self.at;
+        if let Some(at) = index.and_then(|i| self.view(i)) {
+            header::draw(frame, pane::above(body, header::HEIGHT), &at);
+            if let Some(screen) = self.top() {
+                screen.draw(frame, pane::below(body, header::HEIGHT), &at);
+            }
+        } else if let Some(home) = &mut self.home {
+            home.draw(frame, body, clock::now(), ready, theme);
+        }
+        match &mut self.overlay {
+            Overlay::Nothing => {}
+            Overlay::Help(help) => help.draw(frame, body, &self.keys, theme),
+            Overlay::Palette(palette) => palette.draw(frame, body, &self.keys, theme),
+        }
+        let place = self.place();
+        match &self.said {
+            Some(said) => footer::said(frame, foot, said, theme),
+            None => footer::draw(frame, foot, place, &self.keys, theme),
+        }
+        disarm(frame.buffer_mut(), theme);
+    }
+}
+
+fn running(handle: &Handle) -> BTreeSet<(String, u32)> {
+    let incident = handle.incident();
+    incident
+        .running()
+        .map(|(step, a)| (step.to_owned(), a.n))
+        .collect()
+}
+
+#[cfg(test)]
+#[path = "app_tests.rs"]
+mod tests;
