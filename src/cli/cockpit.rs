@@ -33,14 +33,18 @@ pub(super) fn open(
     let Some(name) = runbook else {
         return show(settings, &set, |_| Ok(StartAt::Home));
     };
-    show(settings, &set, |door| door.begin(name).map(StartAt::Incident))
+    show(settings, &set, |door| {
+        door.begin(name).map(StartAt::Incident)
+    })
 }
 
 pub(super) fn resume(settings: &Settings, args: &ResumeArgs) -> Result<Exit, Failure> {
     let set = pairs("--set", &args.given.set)?;
     let store = settings.store()?;
     let id = which(&store, args.incident.as_deref())?.id;
-    show(settings, &set, |door| door.again(&id).map(StartAt::Incident))
+    show(settings, &set, |door| {
+        door.again(&id).map(StartAt::Incident)
+    })
 }
 
 /// Opens incidents for the cockpit, as the command line would.
@@ -67,9 +71,12 @@ impl Door {
         };
         let given = Given {
             values,
+            watches_recovery: true,
             ..Given::default()
         };
-        opening.open(&self.store, given).map_err(|e| super::open_error(&e))
+        opening
+            .open(&self.store, given)
+            .map_err(|e| super::open_error(&e))
     }
 
     fn again(&self, id: &str) -> Result<Handle, Failure> {
@@ -86,6 +93,7 @@ impl Door {
         }
         let given = Given {
             values,
+            watches_recovery: true,
             ..Given::default()
         };
         reopen(dir, given).map_err(|e| super::open_error(&e))
@@ -118,8 +126,14 @@ fn said(failure: Failure) -> String {
 impl Opener for Door {
     fn runbooks(&self) -> Vec<RunbookOffer> {
         let shipped = SHIPPED.iter().map(|(id, _)| (*id).to_owned());
-        let own = self.own().into_iter().map(|p| p.to_string_lossy().into_owned());
-        shipped.chain(own).filter_map(|name| self.offer(&name)).collect()
+        let own = self
+            .own()
+            .into_iter()
+            .map(|p| p.to_string_lossy().into_owned());
+        shipped
+            .chain(own)
+            .filter_map(|name| self.offer(&name))
+            .collect()
     }
 
     fn open(&self, runbook: &str) -> Result<Handle, String> {
@@ -184,9 +198,13 @@ fn show(
             },
             open: Box::new(door),
         };
-        tui::run(cockpit)
-            .await
-            .map_err(|e| Failure::new(Exit::Failed, format!("{e:#}"), "without a terminal: blackstart run"))
+        tui::run(cockpit).await.map_err(|e| {
+            Failure::new(
+                Exit::Failed,
+                format!("{e:#}"),
+                "without a terminal: blackstart run",
+            )
+        })
     })?;
     Ok(farewell(ended))
 }

@@ -7,7 +7,7 @@ use crate::{
         event::CheckResult,
         incident::Incident,
         plan,
-        runbook::{Danger, Runbook, find_step},
+        runbook::{Action, Danger, Runbook, find_step},
     },
     store::IncidentDir,
     supervisor::spec::ToAttempt,
@@ -132,18 +132,21 @@ impl Handle {
             .step(full)
             .map_or("", |s| s.plan.procedure.as_str());
         let values = sight::shown_values(&incident);
-        let green: Vec<String> = if step.verify.is_empty() || undo {
-            vec![if step.is_manual() {
-                "you say what you saw".to_owned()
-            } else {
-                "exit 0, not verified".to_owned()
-            }]
-        } else {
-            step.verify
-                .iter()
-                .map(|c| sight::shown_check(&values, c))
-                .collect()
+        let mut green: Vec<String> = match &step.action {
+            Action::Check(_) if !undo => vec!["the check holds".to_owned()],
+            Action::Manual(_) if !undo => vec!["you say what you saw".to_owned()],
+            Action::Run(_) | Action::Kubernetes(_) if step.verify.is_empty() || undo => {
+                vec!["exit 0, not verified".to_owned()]
+            }
+            Action::Check(_)
+            | Action::Manual(_)
+            | Action::Run(_)
+            | Action::Kubernetes(_)
+            | Action::Include(_) => Vec::new(),
         };
+        if !undo {
+            green.extend(step.verify.iter().map(|c| sight::shown_check(&values, c)));
+        }
         let targets = plan::targets(&self.runbook, procedure, step)
             .into_iter()
             .map(|name| {

@@ -6,7 +6,7 @@ use crate::{
     domain::{
         incident::Incident,
         plan,
-        runbook::{Action, Check, Runbook, Script, Step, Undo, VarType, variable},
+        runbook::{Action, Check, Runbook, Script, Step, Undo, VarType, scripts, variable},
     },
     supervisor::spec::{Spec, Work},
     values::Values,
@@ -108,18 +108,34 @@ pub(super) fn shown_command(incident: &Incident, step: &Step, undo: bool) -> Str
     let values = shown_values(incident);
     if undo {
         return match &step.undo {
-            Some(Undo::Run(script)) => script.text.trim_end().to_owned(),
+            Some(Undo::Run(script)) => shown_script(incident, script),
             Some(Undo::Kubernetes(words)) => words.to_string(),
             None => String::new(),
         };
     }
     match &step.action {
-        Action::Run(script) => script.text.trim_end().to_owned(),
+        Action::Run(script) => shown_script(incident, script),
         Action::Check(check) => shown_check(&values, check),
         Action::Manual(text) => text.clone(),
         Action::Kubernetes(words) => words.to_string(),
         Action::Include(include) => format!("steps of {}", include.of),
     }
+}
+
+/// A script, and the values that it will find under the names that it mentions.
+fn shown_script(incident: &Incident, script: &Script) -> String {
+    let mut out = script.text.trim_end().to_owned();
+    for (name, held) in &incident.values {
+        if scripts::mentions(&script.text, name) {
+            let upper = name.to_ascii_uppercase();
+            let value = match &held.value {
+                Some(value) => value.replace('\n', "\\n"),
+                None => format!("[masked:{name}]"),
+            };
+            out.push_str(&format!("\n# {upper}={value}"));
+        }
+    }
+    out
 }
 
 pub(super) fn shown_check(values: &Values, check: &Check) -> String {

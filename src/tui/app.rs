@@ -1,30 +1,28 @@
 //! The state of the cockpit: home, the incidents that are open in it, the screens above each other.
 //! Events come in, frames come out; nothing here touches the terminal.
 
+mod flow;
+
 use super::{
-    Cockpit, Ended, Opener, StartAt,
+    Cockpit, Ended, Opener, RunbookOffer, StartAt,
     asks::{Desk, Post},
     guard::Guard,
     keymap::{self, Action, KeyMap, Place},
     screens::{
-        News, Screen, Typing, View, Want, entrance,
+        News, Screen, Typing, View, entrance,
         help::Help,
         home::{Choice, Home},
         open,
         palette::{Palette, Picked},
     },
-    terminal::{SMALLEST, disarm},
     theme::Theme,
-    widgets::{footer, header, pane},
 };
 use crate::{
     clock,
     engine::{Armed, Handle},
-    private,
     store::Store,
 };
 use crossterm::event::{KeyCode, KeyEvent};
-use ratatui::{Frame, text::Line};
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
@@ -32,7 +30,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 enum Overlay {
     Nothing,
     Help(Help),
-    Palette(Palette),
+    Palette(Box<Palette>),
 }
 
 /// One incident that is open in this cockpit, with its screens.
@@ -54,6 +52,8 @@ pub(crate) struct App {
     keys: Arc<KeyMap>,
     who: Arc<str>,
     home: Option<Home>,
+    /// Read once for each way home: they are files.
+    runbooks: Vec<RunbookOffer>,
     sessions: Vec<Session>,
     /// The session that is shown; home without one.
     at: Option<usize>,
@@ -85,6 +85,7 @@ impl App {
             keys: Arc::new(keys),
             who: crate::who().into(),
             home: None,
+            runbooks: Vec::new(),
             sessions: Vec::new(),
             at: None,
             serials: 0,
@@ -102,6 +103,8 @@ impl App {
             StartAt::Home => app.go_home(),
             StartAt::Incident(handle) => app.enter(handle),
         }
+        // What was typed before the first frame was typed at something else.
+        app.guard.changed();
         (app, news)
     }
 
@@ -166,13 +169,12 @@ impl App {
         })
     }
 
-    // What is shown ─────────────────────────────────────────────────────────────────────────────
-
     fn go_home(&mut self) {
         self.at = None;
+        self.runbooks = self.opener.runbooks();
         match &mut self.home {
-            Some(home) => home.reload(&self.store, &self.opener.runbooks()),
-            None => self.home = Some(Home::new(&self.store, &self.opener.runbooks())),
+            Some(home) => home.reload(&self.store, &self.runbooks),
+            None => self.home = Some(Home::new(&self.store, &self.runbooks)),
         }
     }
 
@@ -260,8 +262,6 @@ impl App {
             incident: shown.or(with_work),
         });
     }
-
-    // What keys do ──────────────────────────────────────────────────────────────────────────────
 
     fn place(&mut self) -> Place {
         match &self.overlay {
@@ -356,24 +356,23 @@ impl App {
         let place = self.below();
         match action {
             Action::Help => self.overlay = Overlay::Help(Help::new(place)),
-            Action::Palette => self.overlay = Overlay::Palette(Palette::new(place)),
+            Action::Palette => self.overlay = Overlay::Palette(Box::new(Palette::new(place))),
             Action::Quit => self.quit_or_back(place),
             action => self.act_on_screen(action),
         }
     }
 
-    /// `q`: out of what lies above, back from a side screen, home from an incident, out of the cockpit.
+    /// `q`: back from what lies above and from what is only read, as in a pager; from everything else
+    /// of an incident home, or out of the cockpit.
     fn quit_or_back(&mut self, place: Place) {
+        let above = matches!(place, Place::Armed | Place::Confirm | Place::Causes);
+        let read = matches!(place, Place::Log | Place::Failures | Place::Timeline);
         let depth = self.session().map_or(0, |s| s.stack.len());
-        match place {
-            Place::Armed | Place::Confirm | Place::Causes => self.act_on_screen(Action::Back),
-            _ if depth > 1 => {
-                if let Some(index) = self.at {
-                    self.back(index);
-                }
-            }
-            _ if depth == 1 && !self.only => self.leave(),
-            _ => self.quit(),
+        match (self.at, read && depth > 1) {
+            (_, _) if above => self.act_on_screen(Action::Back),
+            (Some(index), true) => self.back(index),
+            (Some(_), false) if !self.only => self.leave(),
+            (Some(_) | None, _) => self.quit(),
         }
     }
 
@@ -456,192 +455,6 @@ impl App {
         let want = screen.pasted(text);
         self.guarded(|app| app.perform(index, want));
     }
-
-    // What screens want ─────────────────────────────────────────────────────────────────────────
-
-    fn perform(&mut self, index: usize, want: Want) {
-        match want {
-            Want::Nothing | Want::Draw => {}
-            Want::Back => self.back(index),
-            Want::Go(place) => self.push(index, place),
-            Want::Onward(place) => {
-                if let Some(session) = self.sessions.get_mut(index) {
-                    session.stack.clear();
-                }
-                self.push(index, place);
-            }
-            Want::Say(words) => {
-                if self.at == Some(index) {
-                    self.said = Some(words);
-                }
-            }
-            Want::Copy(text) => self.copy(index, text),
-            Want::Arm { step, undo } => {
-                let Some(session) = self.sessions.get(index) else {
-                    return;
-                };
-                let result = session.handle.arm(&step, undo).map(Arc::new);
-                self.deliver(index, &News::Armed { undo, result });
-            }
-            Want::Ask(ask) => {
-                if let Some(session) = self.sessions.get(index) {
-                    session.desk.ask(ask);
-                }
-            }
-            Want::All(wants) => {
-                for want in wants {
-                    self.perform(index, want);
-                }
-            }
-        }
-    }
-
-    /// To the terminal's clipboard, which may or may not take it, and always to a private file.
-    fn copy(&mut self, index: usize, text: String) {
-        let Some(session) = self.sessions.get(index) else {
-            return;
-        };
-        let path = session.handle.dir().path.join("clipboard.txt");
-        let shown = path.display();
-        self.said = Some(match private::replace_lazily(&path, text.as_bytes()) {
-            Ok(()) => format!("sent to the terminal, and written to {shown}"),
-            Err(why) => format!("sent to the terminal; {shown} could not be written: {why}"),
-        });
-        self.copies.push(text);
-    }
-
-    fn deliver(&mut self, index: usize, news: &News) {
-        let Some(at) = self.view(index) else { return };
-        let Some(session) = self.sessions.get_mut(index) else {
-            return;
-        };
-        let wants: Vec<Want> = session
-            .stack
-            .iter_mut()
-            .rev()
-            .map(|(_, screen)| screen.news(news, &at))
-            .collect();
-        for want in wants {
-            self.perform(index, want);
-        }
-    }
-
-    // What happens by itself ────────────────────────────────────────────────────────────────────
-
-    /// Takes news for a session, shown or not.
-    pub(crate) fn news(&mut self, serial: u64, news: &News) {
-        if let Some(index) = self.sessions.iter().position(|s| s.serial == serial) {
-            self.guarded(|app| app.deliver(index, news));
-        }
-    }
-
-    /// The incident that is shown has changed.
-    pub(crate) fn changed(&mut self) {
-        let Some(index) = self.at else { return };
-        let Some(at) = self.view(index) else { return };
-        let Some(session) = self.sessions.get_mut(index) else {
-            return;
-        };
-        let now = running(&session.handle);
-        // After the end of a step the same key would mean the next one.
-        if !session.running.is_subset(&now) {
-            self.guard.changed();
-        }
-        session.running = now;
-        self.guarded(|app| {
-            let Some(session) = app.sessions.get_mut(index) else {
-                return;
-            };
-            let wants: Vec<Want> = session
-                .stack
-                .iter_mut()
-                .map(|(_, screen)| screen.changed(&at))
-                .collect();
-            for want in wants {
-                app.perform(index, want);
-            }
-        });
-    }
-
-    /// The engine has ended; nothing can be recorded any more.
-    pub(crate) fn lost(&mut self) {
-        self.said = Some("the engine has ended; leave, and resume the incident".to_owned());
-    }
-
-    /// A second has passed.
-    pub(crate) fn tick(&mut self) {
-        self.ticks += 1;
-        let at_home = self.at.is_none() && self.ticks.is_multiple_of(5);
-        if let (true, Some(home)) = (at_home, &mut self.home) {
-            home.reload(&self.store, &self.opener.runbooks());
-        }
-    }
-
-    /// Is the end of a log shown that may still grow?
-    pub(crate) fn follows(&mut self) -> bool {
-        let Some(index) = self.at else { return false };
-        let Some(at) = self.view(index) else {
-            return false;
-        };
-        self.top().is_some_and(|screen| screen.follows(&at))
-    }
-
-    /// Has it grown?
-    pub(crate) fn grew(&mut self) -> bool {
-        self.top().is_some_and(|screen| screen.grew())
-    }
-
-    // Frames ────────────────────────────────────────────────────────────────────────────────────
-
-    /// A frame has reached the terminal.
-    pub(crate) fn drawn(&mut self, now: Instant) {
-        self.guard.drawn(now);
-    }
-
-    /// When keys that act will be taken again, if they are not now.
-    pub(crate) fn opens_at(&self, now: Instant) -> Option<Instant> {
-        self.guard.opens_at(now)
-    }
-
-    pub(crate) fn draw(&mut self, frame: &mut Frame<'_>) {
-        let area = frame.area();
-        let theme = self.theme;
-        if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
-            let words = [
-                format!("blackstart needs {}x{};", SMALLEST.0, SMALLEST.1),
-                format!("this is {}x{}.", area.width, area.height),
-                "What runs goes on.".to_owned(),
-            ];
-            for (y, line) in (area.top()..area.bottom()).zip(words) {
-                let row = ratatui::layout::Rect::new(area.x, y, area.width, 1);
-                frame.render_widget(Line::raw(line), row);
-            }
-            return;
-        }
-        let body = pane::above(area, area.height - 1);
-        let foot = pane::below(area, area.height - 1);
-        let ready = self.guard.admits(true, Instant::now());
-        let index = self.at;
-        if let Some(at) = index.and_then(|i| self.view(i)) {
-            header::draw(frame, pane::above(body, header::HEIGHT), &at);
-            if let Some(screen) = self.top() {
-                screen.draw(frame, pane::below(body, header::HEIGHT), &at);
-            }
-        } else if let Some(home) = &mut self.home {
-            home.draw(frame, body, clock::now(), ready, theme);
-        }
-        match &mut self.overlay {
-            Overlay::Nothing => {}
-            Overlay::Help(help) => help.draw(frame, body, &self.keys, theme),
-            Overlay::Palette(palette) => palette.draw(frame, body, &self.keys, theme),
-        }
-        let place = self.place();
-        match &self.said {
-            Some(said) => footer::said(frame, foot, said, theme),
-            None => footer::draw(frame, foot, place, &self.keys, theme),
-        }
-        disarm(frame.buffer_mut(), theme);
-    }
 }
 
 fn running(handle: &Handle) -> BTreeSet<(String, u32)> {
@@ -653,5 +466,4 @@ fn running(handle: &Handle) -> BTreeSet<(String, u32)> {
 }
 
 #[cfg(test)]
-#[path = "app_tests.rs"]
 mod tests;

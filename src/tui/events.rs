@@ -105,6 +105,7 @@ pub(crate) async fn serve(
                 if screen.resume().is_err() {
                     return Ok(Ended::Hangup);
                 }
+                app.resumed();
                 Frame::Now
             }
             Wake::Read(Some(first)) => {

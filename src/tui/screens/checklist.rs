@@ -1,6 +1,7 @@
 //! The heart: the steps, the chosen one in full, its output as it comes, and what a key is about to do.
 
 mod above;
+mod answers;
 mod arming;
 mod causes;
 mod detail;
@@ -9,11 +10,10 @@ mod steps;
 use super::{Ask, News, Screen, Token, Typing, View, Want, identity};
 use crate::{
     domain::{
-        decide::{Command, Refusal},
+        decide::Command,
         event::Outcome,
-        incident::{Attempt, PlannedStep, StepState},
+        incident::{Attempt, Pin, PlannedStep, StepState},
     },
-    engine::Started,
     tui::{
         keymap::{Action, Place},
         widgets::{
@@ -26,8 +26,8 @@ use crate::{
     },
 };
 use above::{Above, Purpose};
-use arming::{Arming, Next};
-use causes::{Causes, Lead};
+use arming::Arming;
+use causes::Causes;
 use crossterm::event::KeyEvent;
 use ratatui::{Frame, layout::Rect};
 use std::collections::BTreeSet;
@@ -50,6 +50,8 @@ pub(crate) struct Checklist {
     /// Failed attempts whose likely causes were shown.
     told: BTreeSet<(String, u32)>,
     running: BTreeSet<String>,
+    /// Was everything done when it was last looked at?
+    complete: bool,
     /// Between Enter and the answer of the engine.
     starting: Option<String>,
     /// What to say when it was done.
@@ -83,6 +85,7 @@ impl Checklist {
                 .map(|(s, a)| (s.plan.step.clone(), a.n))
                 .collect(),
             running: running(at),
+            complete: is_complete(at),
             starting: None,
             asked: None,
         }
@@ -220,140 +223,6 @@ impl Checklist {
             other => self.go(other, at),
         }
     }
-
-    /// Enter in what lies above.
-    fn confirm(&mut self, at: &View) -> Want {
-        match std::mem::replace(&mut self.above, Above::Nothing) {
-            Above::Arming(mut arming) => match arming.enter(at) {
-                Next::Start(start) => {
-                    self.starting = Some(start.step.clone());
-                    Want::Ask(Ask::Start(start))
-                }
-                Next::Stay(want) => {
-                    self.above = Above::Arming(arming);
-                    want
-                }
-            },
-            Above::Stop(step) => self.wish(Command::Stop { step }, "asked to stop; recorded"),
-            Above::Identity(system) => {
-                self.wish(Command::AcceptIdentity { system }, "confirmed and recorded")
-            }
-            Above::Add(chosen) => {
-                let mut go: Vec<_> = at
-                    .incident
-                    .go
-                    .iter()
-                    .map(|g| crate::domain::plan::Chosen::parse(g))
-                    .collect();
-                go.push(chosen);
-                self.wish(Command::Plan { go }, "added to the plan")
-            }
-            Above::Message(..) | Above::Nothing => Want::Draw,
-            kept @ (Above::Causes(_) | Above::Text(..)) => {
-                self.above = kept;
-                Want::Draw
-            }
-        }
-    }
-
-    /// A key in the panel of likely causes.
-    fn in_causes(&mut self, action: Action, at: &View) -> Want {
-        let Above::Causes(causes) = &mut self.above else {
-            return Want::Nothing;
-        };
-        match causes.act(action, at) {
-            Lead::Stay(want) => want,
-            Lead::Close => {
-                self.above = Above::Nothing;
-                Want::Draw
-            }
-            Lead::ToStep(step) => {
-                self.above = Above::Nothing;
-                self.choose(&step);
-                Want::Draw
-            }
-            Lead::ToProcedure(chosen) => {
-                self.above = Above::Add(chosen);
-                Want::Draw
-            }
-        }
-    }
-
-    fn accepted(&mut self, at: &View) -> Want {
-        match std::mem::replace(&mut self.above, Above::Nothing) {
-            Above::Text(purpose, mut field) => {
-                let text = field.value();
-                if text.trim().is_empty() {
-                    field.wrong = Some("something has to stand here".to_owned());
-                    self.above = Above::Text(purpose, field);
-                    return Want::Draw;
-                }
-                match purpose {
-                    Purpose::Skip(step) => {
-                        self.wish(Command::Skip { step, reason: text }, "skipped; recorded")
-                    }
-                    Purpose::Note => {
-                        self.wish(Command::Note { text }, "the note is on the timeline")
-                    }
-                }
-            }
-            Above::Arming(arming) => {
-                self.above = Above::Arming(arming);
-                self.confirm(at)
-            }
-            other => {
-                self.above = other;
-                Want::Nothing
-            }
-        }
-    }
-
-    /// What the engine said to a start.
-    fn started(&mut self, step: &str, result: &Result<Started, Refusal>) -> Want {
-        self.starting = None;
-        match result {
-            Ok(Started::Attempt(n)) => Want::Say(format!("{step} is running, attempt {n}")),
-            Ok(Started::AlreadyDone) => Want::Say(format!(
-                "{step} is done already: skipped, with what was seen"
-            )),
-            Err(Refusal::UnconfirmedTarget { system, .. }) => {
-                self.above = Above::Identity(system.clone());
-                Want::Draw
-            }
-            Err(refusal) => {
-                self.above = Above::Message(format!("{step} was not started"), refusal.to_string());
-                Want::Draw
-            }
-        }
-    }
-
-    /// Opens the panel for a failure that was looked up and not shown yet.
-    fn tell_causes(&mut self, at: &View) {
-        let free = matches!(self.above, Above::Nothing | Above::Causes(_));
-        let fresh = failures(at)
-            .find(|(s, a)| a.causes.is_some() && !self.told.contains(&(s.plan.step.clone(), a.n)));
-        if let (true, Some((step, attempt))) = (free, fresh) {
-            self.told.insert((step.plan.step.clone(), attempt.n));
-            self.choose(&step.plan.step);
-            self.above = Above::Causes(Causes::new(&step.plan.step, attempt.n));
-        }
-    }
-
-    /// After the chosen step was done, the next one is chosen; never started.
-    fn follow_plan(&mut self, at: &View) {
-        let now = running(at);
-        let ended = self
-            .chosen
-            .as_ref()
-            .is_some_and(|c| self.running.contains(c) && !now.contains(c));
-        self.running = now;
-        let done = self.step(at).is_some_and(|s| s.state().is_done());
-        if ended && done && matches!(self.above, Above::Nothing) {
-            if let Some(next) = at.incident.next_step() {
-                self.choose(&next.plan.step);
-            }
-        }
-    }
 }
 
 fn running(at: &View) -> BTreeSet<String> {
@@ -361,6 +230,16 @@ fn running(at: &View) -> BTreeSet<String> {
         .running()
         .map(|(step, _)| step.to_owned())
         .collect()
+}
+
+/// Is there nothing left to do but to look whether the platform has recovered?
+fn is_complete(at: &View) -> bool {
+    let incident = &at.incident;
+    let confirmed = |p: &Pin| p.proposed.is_none() && p.moved.is_none();
+    !incident.steps.is_empty()
+        && incident.recovered_at.is_none()
+        && incident.steps.iter().all(|s| s.state().is_done())
+        && incident.pins.values().all(confirmed)
 }
 
 fn is_failed(attempt: &Attempt) -> bool {
@@ -415,7 +294,7 @@ impl Screen for Checklist {
         }
         self.follow_plan(at);
         self.tell_causes(at);
-        Want::Draw
+        self.look_when_complete(at)
     }
 
     /// ```text
@@ -525,10 +404,10 @@ impl Screen for Checklist {
     }
 
     fn news(&mut self, news: &News, at: &View) -> Want {
-        if let Above::Arming(arming) = &mut self.above {
-            if let Some(want) = arming.news(news) {
-                return want;
-            }
+        if let Above::Arming(arming) = &mut self.above
+            && let Some(want) = arming.news(news)
+        {
+            return want;
         }
         match news {
             News::Armed { undo, result } => match result {

@@ -2,7 +2,11 @@
 
 use super::{Ask, News, Screen, Token, Typing, View, Want};
 use crate::{
-    domain::{decide::Command, incident::IncidentState, units},
+    domain::{
+        decide::Command,
+        incident::{IncidentState, Pin},
+        units,
+    },
     tui::{
         keymap::{Action, Place},
         theme::{Mark, Role},
@@ -146,7 +150,8 @@ fn lines(at: &View, looking: bool, cells: usize) -> Vec<Line<'static>> {
             lines.extend(text::labelled("   ", &words, cells, plain, plain));
         }
     }
-    if let Some((system, _)) = incident.pins.iter().find(|(_, p)| p.proposed.is_some()) {
+    let unconfirmed = |p: &Pin| p.proposed.is_some() || p.moved.is_some();
+    if let Some((system, _)) = incident.pins.iter().find(|(_, p)| unconfirmed(p)) {
         let words = format!("the new target of {system} waits to be confirmed");
         lines.extend(text::labelled(
             "   ",

@@ -107,10 +107,9 @@ impl Timeline {
             let mut entry = text::labelled(&label, &told.what, cells, faint, plain);
             if cells >= 100 {
                 let who = Span::styled(format!("  {}", told.who), faint);
-                if let Some(first) = entry.first_mut() {
-                    if first.width() + who.width() <= cells {
-                        first.push_span(who);
-                    }
+                let first = entry.first_mut();
+                if let Some(first) = first.filter(|f| f.width() + who.width() <= cells) {
+                    first.push_span(who);
                 }
             }
             lines.extend(entry);

@@ -177,7 +177,7 @@ fn area(kind: Kind, value: &str) -> TextArea<'static> {
         area.set_max_histories(0);
     }
     if kind == Kind::Lines {
-        area.set_wrap_mode(ratatui_textarea::WrapMode::Word);
+        area.set_wrap_mode(ratatui_textarea::WrapMode::WordOrGlyph);
     }
     area
 }

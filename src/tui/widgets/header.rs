@@ -75,8 +75,14 @@ fn who_and_where(at: &View, cells: usize) -> Line<'static> {
         left.push((1, Span::raw(text::fit(&place, cells / 3, theme))));
     }
     let (target, role) = target(incident);
+    // What is not as it should be has more room than what is.
+    let room = if role == Role::Warn {
+        cells / 2
+    } else {
+        (cells / 3).max(20)
+    };
     let mut right = vec![Span::styled(
-        text::fit(&target, (cells / 3).max(20), theme),
+        text::fit(&target, room, theme),
         theme.style(role),
     )];
     if cells >= 100 {
@@ -126,8 +132,13 @@ pub(crate) fn name_of(
 
 /// Who we act upon, as far as that is known and confirmed.
 fn target(incident: &Incident) -> (String, Role) {
-    if let Some((system, _)) = incident.pins.iter().find(|(_, p)| p.proposed.is_some()) {
-        return (format!("{system}: NEW TARGET, confirm it"), Role::Warn);
+    let mut pins = incident.pins.iter();
+    if let Some((system, (new, _))) = pins.find_map(|(s, p)| Some((s, p.proposed.as_ref()?))) {
+        let words = format!("{system}: NEW {}, to be confirmed", new.endpoint);
+        return (words, Role::Warn);
+    }
+    if let Some((system, _)) = incident.pins.iter().find(|(_, p)| p.moved.is_some()) {
+        return (format!("{system}: MOVED, nobody met there"), Role::Warn);
     }
     let mut known = incident
         .pins

@@ -333,6 +333,10 @@ fn target(system: &str, at: &View) -> (Mark, String, String) {
             "NEW, waits to be confirmed".to_owned(),
         );
     }
+    if let Some(step) = &pin.moved {
+        let how = "confirmed once it answers".to_owned();
+        return (Mark::Danger, format!("moved by {step}"), how);
+    }
     match (pinned, pin.by) {
         (None, _) => (Mark::Unknown, "not reached yet".to_owned(), String::new()),
         (Some(name), PinnedBy::FirstContact) => {

@@ -6,7 +6,7 @@ use crate::{
         plan::Chosen,
     },
     engine::{Given, Opening},
-    tui::{RunbookOffer, Settings, fixture, guard::PAUSE},
+    tui::{Settings, fixture, guard::PAUSE},
 };
 use crossterm::event::KeyModifiers;
 use std::time::Duration;
@@ -48,7 +48,7 @@ impl Scene {
         let store = Store::open(dir.path()).expect("a store");
         let mut handle = None;
         if on_incident {
-            let bytes = include_bytes!("../../tests/fixtures/runbooks/pitr.yaml");
+            let bytes = include_bytes!("../../../tests/fixtures/runbooks/pitr.yaml");
             let opening = Opening {
                 runbook: fixture::runbook(),
                 bytes,

@@ -1,0 +1,163 @@
+//! What becomes of an answer: a person's, in what lies above the checklist, and the engine's.
+
+use super::{
+    Checklist,
+    above::{Above, Purpose},
+    arming::Next,
+    causes::{Causes, Lead},
+    failures, is_complete, running,
+};
+use crate::{
+    domain::{
+        decide::{Command, Refusal},
+        plan::Chosen,
+    },
+    engine::Started,
+    tui::{
+        keymap::Action,
+        screens::{Ask, View, Want},
+    },
+};
+
+impl Checklist {
+    /// Enter in what lies above.
+    pub(super) fn confirm(&mut self, at: &View) -> Want {
+        match std::mem::replace(&mut self.above, Above::Nothing) {
+            Above::Arming(mut arming) => match arming.enter(at) {
+                Next::Start(start) => {
+                    self.starting = Some(start.step.clone());
+                    Want::Ask(Ask::Start(start))
+                }
+                Next::Stay(want) => {
+                    self.above = Above::Arming(arming);
+                    want
+                }
+            },
+            Above::Stop(step) => self.wish(Command::Stop { step }, "asked to stop; recorded"),
+            Above::Identity(system) => {
+                self.wish(Command::AcceptIdentity { system }, "confirmed and recorded")
+            }
+            Above::Add(chosen) => {
+                let mut go: Vec<_> = at.incident.go.iter().map(|g| Chosen::parse(g)).collect();
+                go.push(chosen);
+                self.wish(Command::Plan { go }, "added to the plan")
+            }
+            Above::Message(..) | Above::Nothing => Want::Draw,
+            kept @ (Above::Causes(_) | Above::Text(..)) => {
+                self.above = kept;
+                Want::Draw
+            }
+        }
+    }
+
+    /// A key in the panel of likely causes.
+    pub(super) fn in_causes(&mut self, action: Action, at: &View) -> Want {
+        let Above::Causes(causes) = &mut self.above else {
+            return Want::Nothing;
+        };
+        match causes.act(action, at) {
+            Lead::Stay(want) => want,
+            Lead::Close => {
+                self.above = Above::Nothing;
+                Want::Draw
+            }
+            Lead::ToStep(step) => {
+                self.above = Above::Nothing;
+                self.choose(&step);
+                Want::Draw
+            }
+            Lead::ToProcedure(chosen) => {
+                self.above = Above::Add(chosen);
+                Want::Draw
+            }
+        }
+    }
+
+    pub(super) fn accepted(&mut self, at: &View) -> Want {
+        match std::mem::replace(&mut self.above, Above::Nothing) {
+            Above::Text(purpose, mut field) => {
+                let text = field.value();
+                if text.trim().is_empty() {
+                    field.wrong = Some("something has to stand here".to_owned());
+                    self.above = Above::Text(purpose, field);
+                    return Want::Draw;
+                }
+                match purpose {
+                    Purpose::Skip(step) => {
+                        self.wish(Command::Skip { step, reason: text }, "skipped; recorded")
+                    }
+                    Purpose::Note => {
+                        self.wish(Command::Note { text }, "the note is on the timeline")
+                    }
+                }
+            }
+            Above::Arming(arming) => {
+                self.above = Above::Arming(arming);
+                self.confirm(at)
+            }
+            other => {
+                self.above = other;
+                Want::Nothing
+            }
+        }
+    }
+
+    /// What the engine said to a start.
+    pub(super) fn started(&mut self, step: &str, result: &Result<Started, Refusal>) -> Want {
+        self.starting = None;
+        match result {
+            Ok(Started::Attempt(n)) => Want::Say(format!("{step} is running, attempt {n}")),
+            Ok(Started::AlreadyDone) => Want::Say(format!(
+                "{step} is done already: skipped, with what was seen"
+            )),
+            Err(Refusal::UnconfirmedTarget { system, .. }) => {
+                self.above = Above::Identity(system.clone());
+                Want::Draw
+            }
+            Err(refusal) => {
+                self.above = Above::Message(format!("{step} was not started"), refusal.to_string());
+                Want::Draw
+            }
+        }
+    }
+
+    /// Opens the panel for a failure that was looked up and not shown yet.
+    pub(super) fn tell_causes(&mut self, at: &View) {
+        let free = matches!(self.above, Above::Nothing | Above::Causes(_));
+        let fresh = failures(at)
+            .find(|(s, a)| a.causes.is_some() && !self.told.contains(&(s.plan.step.clone(), a.n)));
+        if let (true, Some((step, attempt))) = (free, fresh) {
+            self.told.insert((step.plan.step.clone(), attempt.n));
+            self.choose(&step.plan.step);
+            self.above = Above::Causes(Causes::new(&step.plan.step, attempt.n));
+        }
+    }
+
+    /// After the chosen step was done, the next one is chosen; never started.
+    pub(super) fn follow_plan(&mut self, at: &View) {
+        let now = running(at);
+        let ended = self
+            .chosen
+            .as_ref()
+            .is_some_and(|c| self.running.contains(c) && !now.contains(c));
+        self.running = now;
+        let done = self.step(at).is_some_and(|s| s.state().is_done());
+        let free = matches!(self.above, Above::Nothing);
+        if let (true, Some(next)) = (ended && done && free, at.incident.next_step()) {
+            self.choose(&next.plan.step);
+        }
+    }
+
+    /// The last step is done: the checks that only look say whether the platform has recovered, and
+    /// the clock stops when they say so.
+    pub(super) fn look_when_complete(&mut self, at: &View) -> Want {
+        let before = std::mem::replace(&mut self.complete, is_complete(at));
+        if before || !self.complete {
+            return Want::Draw;
+        }
+        Want::All(vec![
+            Want::Say("all steps are done: looking whether the platform has recovered…".to_owned()),
+            Want::Ask(Ask::CheckRecovery),
+        ])
+    }
+}

@@ -1,0 +1,265 @@
+//! A whole recovery by keys, as a person on call does it: in the real cockpit, on a real PostgreSQL.
+
+use crate::{
+    harness::{
+        PATIENCE,
+        bin::{Blackstart, attempts, of_type, step},
+        fixture, free_port, pause,
+        postgres::{PASSWORD, owner_script},
+        process::end_servers,
+        pty::Terminal,
+    },
+    platform::{Broken, broken, written},
+};
+use serde_json::Value;
+use std::{path::PathBuf, time::Duration};
+
+/// Keys that act are dropped for 300 ms after the screen has changed: nobody reads faster.
+const READING: Duration = Duration::from_millis(450);
+
+/// A person at a terminal: looks for a text, reads, then presses a key.
+struct Person<'t>(&'t Terminal);
+
+impl Person<'_> {
+    fn sees(&self, text: &str) -> &Self {
+        self.0.wait_for_text(text, PATIENCE);
+        pause(READING);
+        self
+    }
+
+    fn presses(&self, keys: &str) -> &Self {
+        self.0.send(keys);
+        self
+    }
+
+    /// Arms the step, which has been chosen by itself once the one before it was done, and starts it.
+    fn runs(&self, step: &str) -> &Self {
+        self.sees(step)
+            .presses("r")
+            .sees("Enter starts it")
+            .presses("\r")
+    }
+}
+
+struct Scene {
+    home: Blackstart,
+    platform: &'static Broken,
+    runbook: String,
+    port: u16,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let home = Blackstart::new().with("DB_PASSWORD", PASSWORD);
+        let runbook = home.write("pitr.yaml", fixture("pitr.yaml"));
+        home.output(&["trust", &runbook]).exits(0);
+        Self {
+            home,
+            runbook,
+            platform: broken(),
+            port: free_port(),
+        }
+    }
+
+    fn folder(&self) -> PathBuf {
+        let beside = self.platform.cluster.folder();
+        beside.join(format!("restored-{}", self.port))
+    }
+
+    fn open(&self, target: &str, cols: u16, rows: u16) -> Terminal {
+        let cluster = &self.platform.cluster;
+        let mut args = vec!["open".to_owned(), self.runbook.clone()];
+        for (name, value) in [
+            ("db_port", cluster.port().to_string()),
+            ("target", target.to_owned()),
+            ("restored_port", self.port.to_string()),
+            ("restored_dir", self.folder().display().to_string()),
+            ("sockets", cluster.folder().display().to_string()),
+            ("dump_dir", self.home.file("dumps")),
+            (
+                "backup_config",
+                cluster.backup_config().display().to_string(),
+            ),
+            ("as_owner", owner_script().display().to_string()),
+        ] {
+            args.extend(["--set".to_owned(), format!("{name}={value}")]);
+        }
+        self.home.terminal(&args, cols, rows)
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        end_servers(&self.folder());
+        let _ = std::fs::remove_dir_all(self.folder());
+    }
+}
+
+/// From the opening to the checklist.
+fn to_the_checklist(person: &Person<'_>, began: &str) {
+    person
+        .sees("How bad is it")
+        .presses("j")
+        .sees("P1")
+        .presses("\r")
+        .sees("Since when")
+        .presses(began)
+        .presses("\r")
+        // The evidence: the database answers, and holds no tenants.
+        .sees("The tenants are gone")
+        .sees("✗ 0")
+        .presses("\r")
+        .sees("Ready")
+        .presses("c")
+        .sees("Keep the broken state");
+}
+
+#[test]
+fn a_damaged_database_is_recovered_by_keys() {
+    let scene = Scene::new();
+    let history = &scene.platform.history;
+    let mut terminal = scene.open(&written(history.before), 120, 40);
+    let person = Person(&terminal);
+    to_the_checklist(&person, &written(history.lost));
+    person.runs("1 · Keep the broken state");
+    person.runs("2 · Restore beside it");
+    // The target moved: old and new are shown, and a person confirms.
+    person.sees("NEW TARGET").presses("i");
+    person
+        .sees(&format!("127.0.0.1:{}", scene.port))
+        .presses("\r");
+    person.runs("3 · The policy rules");
+    person.runs("4 · How much was lost");
+    person.runs("5 · Tenants and rules");
+    person.sees("(?i)recovered");
+
+    let incident = scene.home.incident();
+    crate::harness::until(PATIENCE, format_args!("recovery\n{terminal}"), || {
+        scene.home.show_json(&incident)["state"] == "recovered"
+    });
+    let shown = scene.home.show_json(&incident);
+    assert_eq!(shown["objectives"]["rto"]["met"], true, "{shown:#}");
+    assert_eq!(shown["objectives"]["rpo"]["met"], true, "{shown:#}");
+    for id in ["preserve", "restore", "rules", "newest", "accounts"] {
+        assert_eq!(step(&shown, id)["state"], "succeeded", "{id}");
+    }
+    let journal = scene.home.journal(&incident);
+    let answered = of_type(&journal, "answered");
+    let evidence = answered[0]["event"]["evidence"].to_string();
+    assert!(evidence.contains("does-not-hold"), "{evidence}");
+
+    person.sees("(?i)recovered").presses("q");
+    let ended = terminal.wait(PATIENCE);
+    assert!(ended.success(), "{ended}\n{terminal}");
+    let markdown = scene.home.export(&incident, "markdown");
+    for part in [
+        "RECOVERED",
+        "The tenants are gone",
+        "Targets and actuals",
+        "| met |",
+    ] {
+        assert!(markdown.contains(part), "`{part}` in\n{markdown}");
+    }
+    scene.home.output(&["verify", &incident]).exits(0);
+    let raw = terminal.raw();
+    let password = PASSWORD.as_bytes();
+    assert!(
+        !raw.windows(password.len()).any(|w| w == password),
+        "the password was shown"
+    );
+}
+
+#[test]
+fn a_failure_is_named_corrected_and_tried_again_by_keys() {
+    let scene = Scene::new();
+    let history = &scene.platform.history;
+    let mut terminal = scene.open("2020-01-01T00:00:00Z", 80, 24);
+    let person = Person(&terminal);
+    to_the_checklist(&person, &written(history.lost));
+    person.runs("1 · Keep the broken state");
+    person.runs("2 · Restore beside it");
+    person.sees("lies before the oldest backup");
+    let incident = scene.home.incident();
+    // The cable is pulled here; the correction is made after coming back.
+    terminal.close();
+    terminal.wait(PATIENCE);
+
+    let target = format!("target={}", written(history.before));
+    let args = ["resume", incident.as_str(), "--set", &target];
+    let mut terminal = scene.home.terminal(&args, 80, 24);
+    let person = Person(&terminal);
+    person.runs("2 · Restore beside it");
+    crate::harness::until(
+        PATIENCE,
+        format_args!("the second attempt\n{terminal}"),
+        || {
+            let shown = scene.home.show_json(&incident);
+            step(&shown, "restore")["state"] == "succeeded"
+        },
+    );
+    let shown = scene.home.show_json(&incident);
+    let outcomes: Vec<&Value> = attempts(&shown, "restore")
+        .iter()
+        .map(|a| &a["outcome"])
+        .collect();
+    assert_eq!(outcomes, ["failed", "succeeded"]);
+    let first = &attempts(&shown, "restore")[0]["causes"][0]["cause"];
+    assert_eq!(
+        first,
+        "The moment to restore to lies before the oldest backup"
+    );
+    terminal.close();
+    terminal.wait(PATIENCE);
+}
+
+const PRESSES: &str = "
+blackstart: 1
+id: presses
+title: Many steps
+procedures:
+  - id: all
+    steps:
+      - { id: one, title: The first, run: 'echo one' }
+      - { id: two, title: The second, run: 'echo two', after: [] }
+      - { id: three, title: The third, run: 'echo three', after: [] }
+recovered:
+  when: [ { file: /nowhere, exists: true } ]
+triage:
+  ask: What is broken?
+  choices: [ { answer: Everything, go: [all] } ]
+";
+
+#[test]
+fn keys_typed_into_a_stalled_terminal_start_at_most_one_step() {
+    let home = Blackstart::new();
+    let runbook = home.write("presses.yaml", PRESSES);
+    home.output(&["trust", &runbook]).exits(0);
+    let mut terminal = home.terminal(&["open", &runbook], 80, 24);
+    let person = Person(&terminal);
+    person.sees("Since when").presses("now").presses("\r");
+    person
+        .sees("Everything")
+        .presses("\r")
+        .sees("Ready")
+        .presses("c");
+    person.sees("The first");
+    // Typed while nothing is drawn: the program is stopped, as a stalled line would have it.
+    let pid = terminal.pid();
+    crate::harness::process::send(pid, rustix::process::Signal::STOP);
+    person.presses("rrrr\rrrrr\rjr\rjr\r");
+    crate::harness::process::send(pid, rustix::process::Signal::CONT);
+    pause(Duration::from_secs(2));
+    let incident = home.incident();
+    let started = of_type(&home.journal(&incident), "attempt-started").len();
+    assert!(started <= 1, "{started} steps were started\n{terminal}");
+    // And the cockpit still takes keys from somebody who reads.
+    person.presses("\u{1b}").presses("\u{1b}");
+    pause(READING);
+    person.presses("g").presses("j").presses("j");
+    person.runs("3 · The third");
+    crate::harness::until(PATIENCE, format_args!("the third step\n{terminal}"), || {
+        let shown = home.show_json(&incident);
+        step(&shown, "three")["state"] == "succeeded"
+    });
+    terminal.kill9();
+}
