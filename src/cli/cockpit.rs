@@ -71,7 +71,6 @@ impl Door {
         };
         let given = Given {
             values,
-            watches_recovery: true,
             ..Given::default()
         };
         opening
@@ -93,7 +92,6 @@ impl Door {
         }
         let given = Given {
             values,
-            watches_recovery: true,
             ..Given::default()
         };
         reopen(dir, given).map_err(|e| super::open_error(&e))

@@ -56,7 +56,17 @@ impl Settings {
             .and_then(|v| v.as_table())
             .map(|keys| {
                 keys.iter()
-                    .filter_map(|(name, key)| Some((name.clone(), key.as_str()?.to_owned())))
+                    .flat_map(|(name, value)| {
+                        let several = value.as_array().cloned().unwrap_or_default();
+                        let all = if several.is_empty() {
+                            vec![value.clone()]
+                        } else {
+                            several
+                        };
+                        all.into_iter()
+                            .filter_map(|key| Some((name.clone(), key.as_str()?.to_owned())))
+                            .collect::<Vec<_>>()
+                    })
                     .collect()
             })
             .unwrap_or_default();

@@ -91,9 +91,6 @@ pub(crate) struct Engine {
     asks: mpsc::Receiver<Ask>,
     view: watch::Sender<Arc<Incident>>,
     lines: Option<mpsc::UnboundedSender<String>>,
-    watches_recovery: bool,
-    /// Every step is done, and recovery was tried since.
-    settled: bool,
     /// Steps between the wish to start and the decision.
     starting: BTreeSet<String>,
     /// Lines to attempts that run.
@@ -107,7 +104,6 @@ impl Engine {
     async fn serve(mut self) {
         while let Some(ask) = self.asks.recv().await {
             self.take(ask).await;
-            self.watch_recovery();
         }
         self.dir.keep_summary(&self.incident, self.journal.len());
     }
@@ -147,18 +143,6 @@ impl Engine {
             Ask::CheckRecovery(done) => self.check_recovery(done),
             Ask::RunProbe { step, row } => self.run_probe(step, row),
         }
-    }
-
-    /// `recovered.when` is tried once after the last step; then only when somebody asks.
-    fn watch_recovery(&mut self) {
-        let done = !self.incident.steps.is_empty()
-            && self.incident.steps.iter().all(|s| s.state().is_done())
-            && self.incident.pins.values().all(|p| p.proposed.is_none());
-        let open = self.incident.recovered_at.is_none() && self.incident.closed.is_none();
-        if self.watches_recovery && done && open && !self.settled {
-            self.check_recovery(oneshot::channel().0);
-        }
-        self.settled = done;
     }
 
     fn wish(&mut self, command: Command) -> Result<(), Refusal> {

@@ -52,8 +52,6 @@ pub struct Given {
     /// What else is known from the start: severity, beginning, plan. It is written together with the
     /// opening, so that no crash leaves an incident without its plan.
     pub wishes: Vec<Command>,
-    /// Try `recovered.when` by itself once the last step is done, as the cockpit wants it.
-    pub watches_recovery: bool,
     /// Every journal line as it is written.
     pub lines: Option<mpsc::UnboundedSender<String>>,
 }
@@ -208,8 +206,6 @@ fn begin(
         asks,
         view,
         lines: given.lines,
-        watches_recovery: given.watches_recovery,
-        settled: false,
         starting: Default::default(),
         attempts: HashMap::new(),
         summarized: None,

@@ -124,7 +124,7 @@ fn a_damaged_database_is_recovered_by_keys() {
     person.runs("1 · Keep the broken state");
     person.runs("2 · Restore beside it");
     // The target moved: old and new are shown, and a person confirms.
-    person.sees("NEW TARGET").presses("i");
+    person.sees("to be confirmed").presses("i");
     person
         .sees(&format!("127.0.0.1:{}", scene.port))
         .presses("\r");

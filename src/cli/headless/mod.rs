@@ -149,7 +149,6 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
             values,
             accepted: said.accept.clone(),
             wishes: wishes(severity, since, go),
-            watches_recovery: false,
             lines: Some(lines.clone()),
         };
         let handle = opening
