@@ -52,11 +52,7 @@ impl Desk {
             Ask::Give { token, name, value } => {
                 tokio::spawn(async move {
                     let result = handle.give(&name, &value, "asked").await;
-                    send(News::Given {
-                        token,
-                        name,
-                        result,
-                    });
+                    send(News::Given { token, result });
                 });
             }
             Ask::Start(start) => {

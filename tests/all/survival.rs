@@ -295,6 +295,7 @@ fn only_one_at_a_time_writes_the_journal() {
 
 #[test]
 fn a_script_without_its_supervisor_is_told_and_not_started_over() {
+    let told = regex::Regex::new("(?i)without.(its.)?supervisor").unwrap();
     for _ in 0..loops(1, 100) {
         let scene = Scene::new();
         let mut running = scene.home.spawn(&scene.arguments("silent", 0));
@@ -316,7 +317,6 @@ fn a_script_without_its_supervisor_is_told_and_not_started_over() {
         let work = step(&shown, "work");
         let state = work["state"].as_str().unwrap();
         assert!(["running", "unknown"].contains(&state), "{work:#}");
-        let told = regex::Regex::new("(?i)without.(its.)?supervisor").unwrap();
         assert!(told.is_match(&work.to_string()), "{work:#}");
 
         let second = scene.home.resume(&[incident.as_str(), "--retry", "work"]);

@@ -205,7 +205,6 @@ pub(crate) enum News {
     },
     Given {
         token: Token,
-        name: String,
         result: Result<(), String>,
     },
     Armed {

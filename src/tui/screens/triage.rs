@@ -326,8 +326,11 @@ fn suspects(at: &View, answer: &[usize]) -> BTreeSet<String> {
         .collect()
 }
 
-/// The first procedure that still needs a path, with its paths: id, title and when to take it.
-fn open_path(at: &View, go: &[Chosen]) -> Option<(usize, Vec<(String, String, String)>)> {
+/// A way through a procedure: id, title and when to take it.
+type Way = (String, String, String);
+
+/// The first procedure that still needs a path, with its paths.
+fn open_path(at: &View, go: &[Chosen]) -> Option<(usize, Vec<Way>)> {
     go.iter().enumerate().find_map(|(i, chosen)| {
         let procedure = at.runbook.procedure(&chosen.procedure)?;
         if chosen.path.is_some() || procedure.paths.len() < 2 {

@@ -165,12 +165,11 @@ mod tests {
             "{drawn}"
         );
         let enter = KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE);
-        let Typed::Stays(Want::Ask(Ask::Give { token, name, .. })) = value.typed(enter) else {
+        let Typed::Stays(Want::Ask(Ask::Give { token, .. })) = value.typed(enter) else {
             panic!("it is given");
         };
         let heard = value.news(&News::Given {
             token,
-            name,
             result: Err("too short".to_owned()),
         });
         assert_eq!(heard, Heard::More);

@@ -81,6 +81,13 @@ fn who_and_where(at: &View, cells: usize) -> Line<'static> {
     } else {
         (cells / 3).max(20)
     };
+    // What cannot be left out, and the clock, come first.
+    let fixed: usize = left
+        .iter()
+        .filter(|(rank, _)| *rank == 0)
+        .map(|(_, s)| s.width())
+        .sum();
+    let room = room.min(cells.saturating_sub(fixed + 15));
     let mut right = vec![Span::styled(
         text::fit(&target, room, theme),
         theme.style(role),
