@@ -23,10 +23,12 @@ use std::{
 
 const BIN: &str = env!("CARGO_BIN_EXE_blackstart");
 
+type Bench = (&'static str, fn(&Path));
+
 fn main() {
     let only = std::env::args().skip(1).find(|a| !a.starts_with('-'));
     let dir = tempfile::tempdir().unwrap();
-    let benches: [(&str, fn(&Path)); 5] = [
+    let benches: [Bench; 5] = [
         ("overhead", overhead),
         ("reopening", reopening),
         ("throughput", throughput),

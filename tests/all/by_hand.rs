@@ -41,6 +41,31 @@ impl Person<'_> {
     }
 }
 
+/// Goes through every screen of an incident and returns every byte that was drawn.
+pub(crate) fn looks_through(home: &Blackstart, incident: &str, cols: u16, rows: u16) -> Vec<u8> {
+    let mut terminal = home.terminal(&["resume", incident], cols, rows);
+    let person = Person(&terminal);
+    person.sees("RTO");
+    // Each step with its log; then the tables and the timeline, top to bottom.
+    for _ in 0..8 {
+        person.presses("j");
+        pause(Duration::from_millis(40));
+    }
+    person.presses("G");
+    pause(READING);
+    for keys in [
+        "\r", "g", "G", "q", "k", "\r", "G", "q", "T", "g", "G", "q", "f", "j", "q", "?", "\u{1b}",
+    ] {
+        person.presses(keys);
+        pause(READING);
+    }
+    person.presses("q");
+    terminal.wait(PATIENCE);
+    let raw = terminal.raw();
+    assert!(raw.len() > 4000, "too little was drawn:\n{terminal}");
+    raw
+}
+
 struct Scene {
     home: Blackstart,
     platform: &'static Broken,

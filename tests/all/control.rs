@@ -101,6 +101,17 @@ fn control_in(text: &str) -> Option<String> {
     Some(format!("{found:?} in {around:?}"))
 }
 
+/// The first thing in the bytes to a terminal that is neither text nor what draws a frame: cursor,
+/// colours, erasing, modes.
+fn driven(drawn: &[u8]) -> Option<String> {
+    let frame = regex::bytes::Regex::new(
+        "\x1b\\[[0-9;]*[HJKmABCDGd]|\x1b\\[\\?(25|1049|2004|2026|1000|1002|1003|1006|1015|7)[hl]|\x1b\\[[0-9]* q|[\r\n\x08]",
+    );
+    let text = frame.unwrap().replace_all(drawn, &b""[..]);
+    let text = String::from_utf8_lossy(&text).into_owned();
+    control_in(&text)
+}
+
 #[track_caller]
 fn assert_clean(place: &str, text: &str) {
     assert_eq!(control_in(text), None, "{place}");
@@ -234,6 +245,10 @@ fn no_payload_drives_a_terminal_or_an_export() {
     ] {
         let said = home.output(&args).exits(0);
         assert_clean(&args.join(" "), &said.both());
+    }
+    for (cols, rows) in [(80, 24), (120, 40)] {
+        let drawn = crate::by_hand::looks_through(&home, &incident, cols, rows);
+        assert_eq!(driven(&drawn), None, "the cockpit at {cols}×{rows}");
     }
     let json = home.run(&args[1..]).exits(1);
     for entry in json.journal.iter().chain([&json.summary]) {

@@ -283,6 +283,10 @@ impl Scene {
                 search.look(&args.join(" "), said.both().as_bytes(), &mut leaks);
             }
         }
+        for incident in home.incidents() {
+            let drawn = crate::by_hand::looks_through(home, &incident, 120, 40);
+            search.look("the cockpit", &drawn, &mut leaks);
+        }
         assert!(home.state().is_dir());
         for folder in ["state", "home", "config"] {
             search.look_under(&home.root().join(folder), &mut leaks);
