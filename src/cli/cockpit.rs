@@ -11,8 +11,8 @@ use super::{
 use crate::{
     domain::{
         event::{Mode, World},
-        runbook::Runbook,
         text::Clean,
+        yaml,
     },
     engine::{Given, Handle, Opening, reopen},
     store::Store,
@@ -144,25 +144,42 @@ impl Opener for Door {
 }
 
 impl Door {
+    /// Only the head of the file is read for it: the first frame does not wait for a whole runbook.
     fn offer(&self, name: &str) -> Option<RunbookOffer> {
         let found = Found::read(name).ok()?;
-        let (id, title, summary) = match Runbook::read(&found.bytes) {
-            Ok((runbook, _)) => (runbook.id, runbook.title, runbook.summary),
-            Err(findings) => (
-                name.to_owned(),
-                format!("{name}: {} errors", findings.len()),
-                format!("blackstart lint {name}"),
-            ),
+        let head = yaml::read(head(&found.bytes)).ok();
+        let text = |key: &str| {
+            let node = head.as_ref().and_then(|h| h.get(key));
+            node.and_then(|n| n.scalar())
+                .map(|t| Clean::new(t.trim()).into_string())
         };
         let is_shipped = found.file.is_none();
         Some(RunbookOffer {
-            id: if is_shipped { id } else { name.to_owned() },
-            title,
-            summary,
+            id: if is_shipped {
+                text("id").unwrap_or_else(|| name.to_owned())
+            } else {
+                name.to_owned()
+            },
+            title: text("title").unwrap_or_else(|| format!("{name}: blackstart lint says why")),
+            summary: text("summary").unwrap_or_default(),
             trusted: found.is_trusted(&self.store),
             file: found.file.map(|f| f.to_string_lossy().into_owned()),
         })
     }
+}
+
+/// The lines before the first key that says more than what a runbook is called.
+fn head(bytes: &[u8]) -> &[u8] {
+    let names = ["blackstart:", "id:", "title:", "summary:"];
+    let mut at = 0;
+    for line in bytes.split_inclusive(|b| *b == b'\n') {
+        let is_key = line.first().is_some_and(u8::is_ascii_alphabetic);
+        if is_key && !names.iter().any(|n| line.starts_with(n.as_bytes())) {
+            break;
+        }
+        at += line.len();
+    }
+    &bytes[..at]
 }
 
 fn show(
@@ -220,5 +237,23 @@ fn farewell(ended: Ended) -> Exit {
             Exit::Done
         }
         Ended::Hangup | Ended::Signal(_) => Exit::PersonNeeded,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::runbook::Runbook;
+
+    #[test]
+    fn the_head_of_a_shipped_runbook_says_what_it_is_called() {
+        for (id, bytes) in SHIPPED {
+            let (runbook, _) = Runbook::read(bytes).expect("lint is part of the tests");
+            let head = yaml::read(head(bytes)).expect("a mapping");
+            let text = |key| head.get(key).and_then(|n| n.scalar()).map(str::trim);
+            assert_eq!(text("id"), Some(id));
+            assert_eq!(text("title"), Some(runbook.title.as_str()));
+            assert_eq!(text("summary"), Some(runbook.summary.as_str()));
+        }
     }
 }

@@ -216,6 +216,11 @@ pub enum Event {
         objectives: Targets,
         phases: Vec<PhaseRef>,
     },
+    /// A system is reached with less than full verification, because the runbook says so.
+    TlsWeakened {
+        system: String,
+        mode: String,
+    },
     SeverityDeclared {
         severity: String,
         title: Clean,
@@ -403,6 +408,7 @@ impl Event {
                 Outcome::Succeeded | Outcome::Cancelled | Outcome::Unknown => None,
             },
             Self::Opened { .. }
+            | Self::TlsWeakened { .. }
             | Self::SeverityDeclared { .. }
             | Self::BeganAtSet { .. }
             | Self::ValueSet { .. }

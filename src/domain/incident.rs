@@ -465,7 +465,7 @@ impl Incident {
                 self.closed.get_or_insert((entry.at, reason.clone()));
             }
             Event::ControlTaken { .. } => self.forget_secrets(),
-            Event::JournalRepaired { .. } | Event::Unknown => {}
+            Event::TlsWeakened { .. } | Event::JournalRepaired { .. } | Event::Unknown => {}
         }
     }
 

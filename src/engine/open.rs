@@ -165,7 +165,15 @@ impl Opening<'_> {
                 })
                 .collect(),
         };
-        begin(dir, self.runbook, given, vec![opened])
+        let weakened = self.runbook.systems.values().filter_map(|system| {
+            let mode = system.fields.get("tls").filter(|m| *m != "verify-full")?;
+            Some(Event::TlsWeakened {
+                system: system.name.text.clone(),
+                mode: mode.clone(),
+            })
+        });
+        let first = std::iter::once(opened).chain(weakened).collect();
+        begin(dir, self.runbook, given, first)
     }
 }
 

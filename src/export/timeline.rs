@@ -17,6 +17,9 @@ pub fn describe(event: &Event) -> String {
             };
             format!("opened: {mode}, {} ({})", runbook.title, runbook.id)
         }
+        Event::TlsWeakened { system, mode } => {
+            format!("{system} is reached with `tls: {mode}`, as the runbook says")
+        }
         Event::SeverityDeclared {
             severity,
             title,

@@ -281,3 +281,13 @@ fn what_we_build_on_is_licensed_and_single() {
         assert!(!versions.contains_key(never), "{never} is linked");
     }
 }
+
+#[test]
+fn the_runbook_in_the_readme_has_no_fault() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, after) = readme.split_once("```yaml\n").expect("a runbook");
+    let (text, _) = after.split_once("```").expect("its end");
+    let home = crate::harness::bin::Blackstart::new();
+    let file = home.write("readme.yaml", text);
+    home.output(&["lint", &file]).exits(0);
+}
