@@ -2,12 +2,16 @@
 
 use super::finding::{Finding, Pos};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The largest file that is read, in bytes: five times the longest runbook we know.
 pub const MAX_BYTES: usize = 1 << 20;
 const MAX_DEPTH: usize = 48;
 const MAX_NODES: usize = 200_000;
+/// Text in all, in bytes, aliases counted as often as they are used.
+const MAX_TEXT: usize = 16 << 20;
+/// A mapping has no more keys than this.
+const MAX_KEYS: usize = 5_000;
 
 /// A YAML value and where it begins.
 #[derive(Clone, Debug)]
@@ -103,8 +107,7 @@ pub fn read(bytes: &[u8]) -> Result<Node, Finding> {
             "syntax",
             Pos::NONE,
             format!(
-                "the file has {} bytes; a runbook has at most {MAX_BYTES}",
-                bytes.len()
+                "the file has more than {MAX_BYTES} bytes, which is the most a runbook may have"
             ),
         )
         .help("is this the right file? split a runbook that is really this large"));
@@ -177,15 +180,22 @@ fn place_of(before: &[u8]) -> Pos {
 /// Nodes under construction: an open mapping waits for a key or for a value.
 enum Open {
     Sequence(Vec<Node>),
-    Mapping(Vec<(Key, Node)>, Option<Key>),
+    Mapping(Vec<(Key, Node)>, Option<Key>, HashSet<String>),
+}
+
+/// What a value costs: values and bytes of text.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    nodes: usize,
+    text: usize,
 }
 
 #[derive(Default)]
 struct Builder {
     open: Vec<(Pos, usize, Open)>,
-    anchors: HashMap<usize, (Node, usize)>,
+    anchors: HashMap<usize, (Node, Size)>,
     root: Option<Node>,
-    nodes: usize,
+    size: Size,
     documents: usize,
 }
 
@@ -213,34 +223,41 @@ impl Builder {
                     plain,
                     block,
                 };
-                self.place(Node { at, value }, anchor, 1)
+                let text = match &value {
+                    Value::Scalar { text, .. } => text.len(),
+                    Value::Sequence(_) | Value::Mapping(_) => 0,
+                };
+                self.place(Node { at, value }, anchor, Size { nodes: 1, text })
             }
             Event::SequenceStart(anchor, _) => self.begin(at, anchor, Open::Sequence(Vec::new())),
             Event::MappingStart(anchor, _) => {
-                self.begin(at, anchor, Open::Mapping(Vec::new(), None))
+                self.begin(at, anchor, Open::Mapping(Vec::new(), None, HashSet::new()))
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                let before = self.nodes;
                 let Some((at, anchor, open)) = self.open.pop() else {
                     return Ok(());
                 };
                 let value = match open {
                     Open::Sequence(items) => Value::Sequence(items),
-                    Open::Mapping(pairs, _) => Value::Mapping(pairs),
+                    Open::Mapping(pairs, ..) => Value::Mapping(pairs),
                 };
-                let _ = before;
-                self.place(Node { at, value }, anchor, 1)
+                self.place(Node { at, value }, anchor, Size { nodes: 1, text: 0 })
             }
             Event::Alias(id) => {
-                let Some((node, size)) = self.anchors.get(&id).cloned() else {
+                let Some(size) = self.anchors.get(&id).map(|(_, size)| *size) else {
                     return Err(Finding::error(
                         "syntax",
                         at,
                         "an alias to an anchor that is not finished yet",
                     ));
                 };
-                // Counted before it is copied a second time into the tree.
-                self.place(node, 0, size)
+                // Counted before it is copied.
+                self.spend(at, size)?;
+                let node = self.anchors.get(&id).map(|(node, _)| node.clone());
+                match node {
+                    Some(node) => self.place(node, 0, Size::default()),
+                    None => Ok(()),
+                }
             }
             Event::DocumentStart(_) => {
                 self.documents += 1;
@@ -266,16 +283,23 @@ impl Builder {
         Ok(())
     }
 
-    fn place(&mut self, node: Node, anchor: usize, size: usize) -> Result<(), Finding> {
-        self.nodes += size;
-        if self.nodes > MAX_NODES {
-            return Err(Finding::error(
-                "syntax",
-                node.at,
-                format!("more than {MAX_NODES} values, aliases counted as often as they are used"),
-            )
-            .help("write out what is needed instead of aliases of aliases"));
-        }
+    fn spend(&mut self, at: Pos, size: Size) -> Result<(), Finding> {
+        self.size.nodes += size.nodes;
+        self.size.text += size.text;
+        let most = if self.size.nodes > MAX_NODES {
+            format!("more than {MAX_NODES} values")
+        } else if self.size.text > MAX_TEXT {
+            format!("more than {MAX_TEXT} bytes of text")
+        } else {
+            return Ok(());
+        };
+        let what = format!("{most}, aliases counted as often as they are used");
+        Err(Finding::error("syntax", at, what)
+            .help("write out what is needed instead of aliases of aliases"))
+    }
+
+    fn place(&mut self, node: Node, anchor: usize, size: Size) -> Result<(), Finding> {
+        self.spend(node.at, size)?;
         if anchor > 0 {
             let size = count(&node);
             self.anchors.insert(anchor, (node.clone(), size));
@@ -283,7 +307,7 @@ impl Builder {
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some((_, _, Open::Sequence(items))) => items.push(node),
-            Some((_, _, Open::Mapping(pairs, key))) => match key.take() {
+            Some((_, _, Open::Mapping(pairs, key, known))) => match key.take() {
                 Some(key) => pairs.push((key, node)),
                 None => {
                     let Some(text) = node.scalar() else {
@@ -294,13 +318,19 @@ impl Builder {
                         )
                         .help("a value that begins with `{` or `[` needs quotes"));
                     };
-                    if pairs.iter().any(|(k, _)| k.text == text) {
+                    if !known.insert(text.to_owned()) {
                         return Err(Finding::error(
                             "syntax",
                             node.at,
                             format!("the key `{text}` stands here a second time"),
                         )
                         .help("keep one of them"));
+                    }
+                    if known.len() > MAX_KEYS {
+                        let what = format!("a mapping with more than {MAX_KEYS} keys");
+                        return Err(
+                            Finding::error("syntax", node.at, what).help("is this the right file?")
+                        );
                     }
                     *key = Some(Key {
                         text: text.to_owned(),
@@ -313,12 +343,29 @@ impl Builder {
     }
 }
 
-fn count(node: &Node) -> usize {
-    1 + match &node.value {
-        Value::Scalar { .. } => 0,
-        Value::Sequence(items) => items.iter().map(count).sum(),
-        Value::Mapping(pairs) => pairs.iter().map(|(_, v)| 1 + count(v)).sum(),
+fn count(node: &Node) -> Size {
+    let mut size = Size { nodes: 1, text: 0 };
+    let mut add = |inner: Size| {
+        size.nodes += inner.nodes;
+        size.text += inner.text;
+    };
+    match &node.value {
+        Value::Scalar { text, .. } => add(Size {
+            nodes: 0,
+            text: text.len(),
+        }),
+        Value::Sequence(items) => items.iter().for_each(|item| add(count(item))),
+        Value::Mapping(pairs) => {
+            for (key, value) in pairs {
+                add(Size {
+                    nodes: 1,
+                    text: key.text.len(),
+                });
+                add(count(value));
+            }
+        }
     }
+    size
 }
 
 fn syntax(text: &str, error: &saphyr_parser::ScanError) -> Finding {
@@ -356,10 +403,18 @@ mod tests {
             let p = format!("*a{}", i - 1);
             format!("{s}a{i}: &a{i} [{}]\n", vec![p; 9].join(","))
         });
+        let long = format!(
+            "a: &a {}\nb: [{}]\n",
+            "x".repeat(500_000),
+            vec!["*a"; 20_000].join(",")
+        );
+        let keys: String = (0..60_000).map(|i| format!("k{i}: 1\n")).collect();
         let deep = "[".repeat(100_000);
         let block_deep: String = (0..900).map(|i| format!("{}a:\n", " ".repeat(i))).collect();
         for (name, bytes) in [
             ("bomb", bomb.into_bytes()),
+            ("long", long.into_bytes()),
+            ("keys", keys.into_bytes()),
             ("deep", deep.into_bytes()),
             ("maps", "{a: ".repeat(60_000).into_bytes()),
             ("block", block_deep.into_bytes()),

@@ -62,7 +62,7 @@ pub(crate) struct App {
     only: bool,
     overlay: Overlay,
     guard: Guard,
-    said: Option<String>,
+    said: Option<(String, Instant)>,
     post: Post,
     ticks: u64,
     /// Texts for the terminal's clipboard.
@@ -223,10 +223,15 @@ impl App {
             session.stack.pop();
         } else if self.only {
             let key = self.keys.key(Action::Quit);
-            self.said = Some(format!("this is the first screen; {key} ends the cockpit"));
+            self.say(format!("this is the first screen; {key} ends the cockpit"));
         } else if self.at == Some(index) {
             self.leave();
         }
+    }
+
+    /// Words for the last line: until the next key, or until they have been read.
+    fn say(&mut self, words: String) {
+        self.said = Some((words, Instant::now()));
     }
 
     /// Home from an incident, saying what goes on.
@@ -236,7 +241,7 @@ impl App {
             .map_or(0, |s| s.handle.incident().running().count());
         self.go_home();
         if running > 0 {
-            self.said = Some(format!(
+            self.say(format!(
                 "{running} step(s) go on running; the clock goes on, too"
             ));
         }
@@ -447,7 +452,7 @@ impl App {
             return;
         }
         if self.typing() == Typing::Keys {
-            self.said = Some("pasted text is taken by fields only, never as keys".to_owned());
+            self.say("pasted text is taken by fields only, never as keys".to_owned());
             return;
         }
         let Some(index) = self.at else { return };

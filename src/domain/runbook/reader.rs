@@ -39,6 +39,9 @@ impl fmt::Display for Name {
     }
 }
 
+/// More findings than this are not kept.
+const MOST_FINDINGS: usize = 300;
+
 /// Collects findings while a file is read.
 #[derive(Default)]
 pub struct Reader {
@@ -47,6 +50,10 @@ pub struct Reader {
 
 impl Reader {
     pub fn error(&mut self, code: &'static str, at: Pos, message: impl Into<String>, help: &str) {
+        // Nobody reads more than these, and a file that is not a runbook has thousands.
+        if self.findings.len() >= MOST_FINDINGS {
+            return;
+        }
         self.findings
             .push(Finding::error(code, at, message).help(help));
     }

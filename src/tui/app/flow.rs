@@ -26,7 +26,7 @@ impl App {
             }
             Want::Say(words) => {
                 if self.at == Some(index) {
-                    self.said = Some(words);
+                    self.say(words);
                 }
             }
             Want::Copy(text) => self.copy(index, text),
@@ -57,10 +57,11 @@ impl App {
         };
         let path = session.handle.dir().path.join("clipboard.txt");
         let shown = path.display();
-        self.said = Some(match private::replace_lazily(&path, text.as_bytes()) {
+        let words = match private::replace_lazily(&path, text.as_bytes()) {
             Ok(()) => format!("sent to the terminal, and written to {shown}"),
             Err(why) => format!("sent to the terminal; {shown} could not be written: {why}"),
-        });
+        };
+        self.say(words);
         self.copies.push(text);
     }
 
@@ -122,11 +123,12 @@ impl App {
 
     /// The engine has ended; nothing can be recorded any more.
     pub(crate) fn lost(&mut self) {
-        self.said = Some("the engine has ended; leave, and resume the incident".to_owned());
+        self.say("the engine has ended; leave, and resume the incident".to_owned());
     }
 
     /// A second has passed.
     pub(crate) fn tick(&mut self) {
+        self.said.take_if(|(_, at)| at.elapsed().as_secs() >= 6);
         self.ticks += 1;
         let at_home = self.at.is_none() && self.ticks.is_multiple_of(5);
         if let (true, Some(home)) = (at_home, &mut self.home) {
@@ -192,7 +194,7 @@ impl App {
         }
         let place = self.place();
         match &self.said {
-            Some(said) => footer::said(frame, foot, said, theme),
+            Some((said, _)) => footer::said(frame, foot, said, theme),
             None => footer::draw(frame, foot, place, &self.keys, theme),
         }
         disarm(frame.buffer_mut(), theme);
