@@ -9,13 +9,14 @@ use super::{
     parts::{FailureRow, Path, Procedure},
     reader::{Name, Reader},
     scripts,
-    step::{Action, Capture, Danger, Script, Step},
+    step::{Action, Capture, Danger, Include, Script, Step},
     triage::Next,
 };
 use crate::domain::{
     finding::{Pos, did_you_mean},
     template,
 };
+use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn find(r: &mut Reader, runbook: &Runbook) {
@@ -200,21 +201,27 @@ impl<'a> Known<'a> {
     }
 
     fn script(&self, r: &mut Reader, script: &Script) {
+        // Another interpreter has other rules for `$`.
+        let program = script.shell.as_ref().and_then(|s| s.first());
+        let name = program.map_or("bash", |p| p.rsplit('/').next().unwrap_or(p));
+        if !["bash", "sh", "dash", "ksh", "zsh", "env"].contains(&name) {
+            return;
+        }
         self.script_text(r, &script.text, script.at);
     }
 }
 
+/// Does the script give the name a value of its own?
 fn assigns(text: &str, name: &str) -> bool {
-    text.lines().any(|line| {
-        let line = line.trim_start();
-        let line = ["local ", "export ", "declare ", "readonly ", "for "]
-            .iter()
-            .find_map(|word| line.strip_prefix(word))
-            .unwrap_or(line);
-        line.strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with('=') || rest.starts_with(" in "))
-            || (line.contains("read ") && line.split_whitespace().any(|w| w == name))
-    })
+    let name = regex::escape(name);
+    let ways = [
+        format!(r"(?m)(?:^|[\s;&|(]){name}(?:\+?=|\[)"),
+        format!(r"\bfor\s+{name}\s+in\b"),
+        format!(r"\b(?:read|mapfile|readarray|local|declare|typeset|readonly)\b[^\n;|]*\b{name}\b"),
+        format!(r"\bprintf\s+-v\s+{name}\b"),
+    ];
+    ways.iter()
+        .any(|way| Regex::new(way).is_ok_and(|way| way.is_match(text)))
 }
 
 fn unknown<'a>(r: &mut Reader, name: &Name, what: &str, names: impl IntoIterator<Item = &'a str>) {
@@ -345,7 +352,7 @@ fn step_faults(r: &mut Reader, known: &Known<'_>, step: &Step) {
             unknown(r, name, "variable", known.values.iter().copied());
         }
     }
-    for (text, secret_ok) in step.templates() {
+    for (text, secret_ok) in step.own_templates() {
         known.template(r, text, secret_ok, step.at);
     }
     for script in step.scripts() {
@@ -445,10 +452,8 @@ fn after_in_circles(r: &mut Reader, steps: &[Step]) {
         match &steps[i].after {
             Some(names) => names
                 .iter()
-                .filter_map(|n| {
-                    let last = n.text.rsplit('/').next().unwrap_or(&n.text);
-                    index.get(last).copied()
-                })
+                // A longer name may be a step of another list: the plan looks at those.
+                .filter_map(|n| index.get(n.text.as_str()).copied())
                 .collect(),
             None => i.checked_sub(1).into_iter().collect(),
         }
@@ -474,37 +479,56 @@ fn after_in_circles(r: &mut Reader, steps: &[Step]) {
     }
 }
 
+/// Follows each `include` into the path and the steps that it names.
 fn includes_in_circles(r: &mut Reader, runbook: &Runbook) {
-    let includes = |p: &Procedure| -> Vec<(String, Pos)> {
-        p.paths
+    type Place<'r> = (&'r str, Option<&'r str>);
+    let lists: Vec<(Place<'_>, &[Step])> = runbook
+        .procedures
+        .iter()
+        .flat_map(|p| {
+            let paths = p
+                .paths
+                .iter()
+                .map(|path| ((p.id.text.as_str(), path.id.as_deref()), &path.steps[..]));
+            paths.chain([((p.id.text.as_str(), Some("then")), &p.then[..])])
+        })
+        .collect();
+    let inside = |place: Place<'_>, only: &[Name]| -> Vec<&Include> {
+        lists
             .iter()
-            .flat_map(|path| &path.steps)
-            .chain(&p.then)
+            .filter(|(list, _)| list.0 == place.0 && (place.1.is_none() || list.1 == place.1))
+            .flat_map(|(_, steps)| steps.iter())
+            .filter(|s| only.is_empty() || only.contains(&s.id))
             .filter_map(|s| match &s.action {
-                Action::Include(i) => Some((i.of.text.clone(), i.at)),
+                Action::Include(include) => Some(include),
                 Action::Run(_) | Action::Kubernetes(_) | Action::Check(_) | Action::Manual(_) => {
                     None
                 }
             })
             .collect()
     };
-    for procedure in &runbook.procedures {
-        let mut seen = BTreeSet::new();
-        let mut stack = includes(procedure);
-        while let Some((of, at)) = stack.pop() {
-            if of == procedure.id.text {
+    for (list, _) in &lists {
+        let mut seen: BTreeSet<(usize, usize)> = BTreeSet::new();
+        let mut stack = inside(*list, &[]);
+        let own: Vec<Pos> = stack.iter().map(|i| i.at).collect();
+        let mut first = true;
+        while let Some(include) = stack.pop() {
+            if !first
+                && own.contains(&include.at)
+                && seen.contains(&(include.at.line, include.at.column))
+            {
                 r.error(
                     "cycle",
-                    at,
-                    format!("`{}` includes itself", procedure.id),
+                    include.at,
+                    format!("`{}` includes itself", list.0),
                     "include the steps you need by name, from a procedure that does not include this one",
                 );
-                break;
+                return;
             }
-            if seen.insert(of.clone())
-                && let Some(next) = runbook.procedure(&of)
-            {
-                stack.extend(includes(next).into_iter().map(|(of, _)| (of, at)));
+            first = false;
+            if seen.insert((include.at.line, include.at.column)) {
+                let path = include.path.as_ref().map(|p| p.text.as_str());
+                stack.extend(inside((include.of.text.as_str(), path), &include.steps));
             }
         }
     }

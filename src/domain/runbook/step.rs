@@ -339,6 +339,13 @@ impl Step {
     /// Every text that may hold `${…}`, with whether a secret may stand there.
     pub fn templates(&self) -> Vec<(&str, bool)> {
         let mut all: Vec<(&str, bool)> = self.checks().flat_map(Check::templates).collect();
+        all.extend(self.own_templates());
+        all
+    }
+
+    /// The same without those of its checks.
+    pub fn own_templates(&self) -> Vec<(&str, bool)> {
+        let mut all: Vec<(&str, bool)> = Vec::new();
         for script in self.scripts() {
             all.extend(script.env.iter().map(|(_, v)| (v.as_str(), true)));
             all.extend(script.workdir.as_deref().map(|w| (w, false)));
@@ -405,7 +412,7 @@ fn read_action(r: &mut Reader, map: &mut Map<'_>) -> Option<Action> {
     match nodes {
         [Some(n), ..] => {
             let text = r.text(n, "run")?;
-            Some(Action::Run(script(text, script_place(n))))
+            Some(Action::Run(script(text, n.at)))
         }
         [_, Some(n), ..] => {
             r.map(n, "a native action")?;
@@ -441,16 +448,6 @@ fn read_action(r: &mut Reader, map: &mut Map<'_>) -> Option<Action> {
     }
 }
 
-/// Where the first line of a script stands: below `run: |`, or on its line.
-fn script_place(node: &Node) -> Pos {
-    match &node.value {
-        crate::domain::yaml::Value::Scalar { block: true, .. } => {
-            Pos::new(node.at.line + 1, node.at.column)
-        }
-        _ => node.at,
-    }
-}
-
 fn read_shell(r: &mut Reader, node: &Node) -> Vec<String> {
     match node.scalar() {
         Some(text) => text.split_whitespace().map(str::to_owned).collect(),
@@ -463,7 +460,7 @@ fn read_undo(r: &mut Reader, node: &Node) -> Option<Undo> {
         let text = r.text(node, "undo")?;
         return Some(Undo::Run(Script {
             text,
-            at: script_place(node),
+            at: node.at,
             shell: None,
             tty: false,
             workdir: None,
