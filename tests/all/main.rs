@@ -11,6 +11,7 @@ mod control;
 mod harness;
 mod house;
 mod kills;
+mod lint;
 mod looking;
 mod platform;
 mod recovery;
