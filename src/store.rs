@@ -406,21 +406,7 @@ pub fn report_of(step: &str, n: u32, fate: Fate) -> Option<Report> {
         Fate::Lost(why) => Some(Report::Ended {
             step,
             n,
-            ending: Ending {
-                outcome: Outcome::Unknown,
-                exit_code: None,
-                signal: None,
-                verified: false,
-                started_at: None,
-                ended_at: None,
-                elapsed_s: 0.0,
-                checks: Vec::new(),
-                captured: indexmap::IndexMap::new(),
-                captured_secrets: Vec::new(),
-                leaky: false,
-                lost_bytes: 0,
-                reason: Some(why.into()),
-            },
+            ending: Ending::bare(Outcome::Unknown, why),
             set: Vec::new(),
         }),
     }

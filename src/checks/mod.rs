@@ -11,6 +11,8 @@ mod redis;
 mod tcp;
 mod tls;
 
+pub use crate::systems::Trouble;
+
 use crate::{
     domain::{
         event::{CheckPhase, CheckResult, Verdict},
@@ -68,26 +70,6 @@ impl Seen {
     pub fn or_shown(mut self, otherwise: impl Into<String>) -> Self {
         self.otherwise = Some(otherwise.into());
         self
-    }
-}
-
-/// Why nothing was seen.
-#[derive(Debug, PartialEq, thiserror::Error)]
-pub enum Trouble {
-    /// It was reached and is not what it should be, or refuses: this is about *it*.
-    #[error("{0}")]
-    Down(String),
-    /// This is about *us*: credentials, DNS, route, rights. With how to fix our side.
-    #[error("{why}")]
-    CannotTell { why: String, help: String },
-}
-
-impl Trouble {
-    pub fn cannot_tell(why: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::CannotTell {
-            why: why.into(),
-            help: help.into(),
-        }
     }
 }
 

@@ -204,6 +204,27 @@ pub struct Ending {
     pub reason: Option<Clean>,
 }
 
+impl Ending {
+    /// An ending of which nothing else is known.
+    pub fn bare(outcome: Outcome, reason: &str) -> Self {
+        Self {
+            outcome,
+            exit_code: None,
+            signal: None,
+            verified: false,
+            started_at: None,
+            ended_at: None,
+            elapsed_s: 0.0,
+            checks: Vec::new(),
+            captured: IndexMap::new(),
+            captured_secrets: Vec::new(),
+            leaky: false,
+            lost_bytes: 0,
+            reason: Some(Clean::line(reason)),
+        }
+    }
+}
+
 /// A fact. The journal is a list of these; nothing else is ever recorded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]

@@ -10,7 +10,6 @@ use crate::{
         failures::{Evidence, LookUp},
         plan,
         runbook::Danger,
-        text::Clean,
     },
     logs,
     store::report_of,
@@ -206,7 +205,7 @@ impl Engine {
                 let report = Report::Ended {
                     step,
                     n,
-                    ending: not_started(&e),
+                    ending: Ending::bare(Outcome::Failed, &e.to_string()),
                     set: Vec::new(),
                 };
                 let _ = tell.send(Ask::Report(report)).await;
@@ -554,23 +553,5 @@ async fn watch_attempt(
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-fn not_started(error: &LaunchError) -> Ending {
-    Ending {
-        outcome: Outcome::Failed,
-        exit_code: None,
-        signal: None,
-        verified: false,
-        started_at: None,
-        ended_at: None,
-        elapsed_s: 0.0,
-        checks: Vec::new(),
-        captured: indexmap::IndexMap::new(),
-        captured_secrets: Vec::new(),
-        leaky: false,
-        lost_bytes: 0,
-        reason: Some(Clean::line(&error.to_string())),
     }
 }

@@ -1,10 +1,10 @@
 //! An HTTP API: GET only, redirects not followed, no proxy of the environment.
 
 use super::{
-    field,
+    Trouble, field,
     tls::{self, Material, Verify},
 };
-use crate::{checks::Trouble, domain::runbook::System};
+use crate::domain::runbook::System;
 use reqwest::{Client, Response, redirect::Policy};
 use std::{error::Error, time::Duration};
 

@@ -5,14 +5,31 @@ pub mod postgres;
 pub mod redis;
 pub mod tls;
 
-use crate::{
-    checks::Trouble,
-    domain::{
-        event::Identity,
-        runbook::{System, SystemKind},
-    },
+use crate::domain::{
+    event::Identity,
+    runbook::{System, SystemKind},
 };
 use std::time::Duration;
+
+/// Why nothing was seen.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum Trouble {
+    /// It was reached and is not what it should be, or refuses: this is about *it*.
+    #[error("{0}")]
+    Down(String),
+    /// This is about *us*: credentials, DNS, route, rights. With how to fix our side.
+    #[error("{why}")]
+    CannotTell { why: String, help: String },
+}
+
+impl Trouble {
+    pub fn cannot_tell(why: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::CannotTell {
+            why: why.into(),
+            help: help.into(),
+        }
+    }
+}
 
 /// Reaches a system, filled in: connects, PING, GET base. Returns what it said of itself.
 pub async fn reach(system: &System, deadline: Duration) -> Result<String, Trouble> {

@@ -1,13 +1,10 @@
 //! A PostgreSQL: connected to as it was written, never in a weaker way.
 
 use super::{
-    field, port,
+    Trouble, field, port,
     tls::{self, Material, Shown, Verify},
 };
-use crate::{
-    checks::Trouble,
-    domain::{event::Identity, runbook::System},
-};
+use crate::domain::{event::Identity, runbook::System};
 use std::{io, time::Duration};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, config::SslMode, error::SqlState};

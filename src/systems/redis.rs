@@ -1,14 +1,11 @@
 //! A Redis: one connection, one command, closed again.
 
 use super::{
-    field, port,
+    Trouble, field, port,
     postgres::{dial, io_trouble},
     tls,
 };
-use crate::{
-    checks::Trouble,
-    domain::{event::Identity, runbook::System},
-};
+use crate::domain::{event::Identity, runbook::System};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo,
     RedisConnectionInfo, RedisError, ServerErrorKind, TlsCertificates, Value,

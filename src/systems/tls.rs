@@ -1,6 +1,7 @@
 //! TLS towards the systems: verified against this machine's authorities or the ones that are named.
 
-use crate::{checks::Trouble, journal::hex};
+use super::Trouble;
+use crate::journal::hex;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{

@@ -51,15 +51,15 @@ fn code(text: &str) -> String {
 
 /// Higher floors may use lower ones; rooms of one floor may use each other where the list says so.
 const FLOORS: [(&str, u32); 17] = [
-    ("main", 9),
-    ("lib", 9),
-    ("cli", 8),
-    ("tui", 7),
-    ("engine", 6),
-    ("store", 5),
-    ("export", 5),
-    ("supervisor", 4),
-    ("checks", 3),
+    ("main", 10),
+    ("lib", 10),
+    ("cli", 9),
+    ("tui", 8),
+    ("engine", 7),
+    ("store", 6),
+    ("export", 6),
+    ("supervisor", 5),
+    ("checks", 4),
     ("systems", 3),
     ("values", 2),
     ("logs", 2),
@@ -70,11 +70,8 @@ const FLOORS: [(&str, u32); 17] = [
     ("domain", 0),
 ];
 
-/// A connection that failed is told in the words of a check, so these two live on one floor;
-/// an export is made from what the store loaded.
-const NEIGHBOURS: [(&str, &str); 5] = [
-    ("systems", "checks"),
-    ("checks", "systems"),
+/// Rooms of one floor: an export is made from what the store loaded, a log is stamped as a journal is.
+const NEIGHBOURS: [(&str, &str); 3] = [
     ("journal", "values"),
     ("export", "store"),
     ("logs", "journal"),
