@@ -190,34 +190,30 @@ impl LogReader {
         out
     }
 
-    /// The offset `n` lines above an offset.
+    /// The offset `n` lines above an offset. Each piece of the file is read once.
     pub fn back(&mut self, offset: u64, n: usize) -> u64 {
-        let mut at = offset;
-        let mut left = n;
-        let mut skip_own_end = true;
-        while at > 0 && left > 0 {
-            let from = at.saturating_sub(64 * 1024);
-            let chunk = self.read(from, at - from);
-            let mut end = chunk.len();
-            if skip_own_end && chunk.last() == Some(&b'\n') {
-                end -= 1;
-            }
-            match chunk[..end].iter().rposition(|b| *b == b'\n') {
-                Some(i) => {
-                    at = from + i as u64 + 1;
-                    left -= 1;
-                    skip_own_end = true;
-                }
-                None => {
-                    at = from;
-                    if from == 0 {
-                        break;
-                    }
-                    skip_own_end = false;
-                }
-            }
+        if n == 0 {
+            return offset;
         }
-        at
+        let (mut end, mut left, mut own) = (offset, n, true);
+        while end > 0 {
+            let from = end.saturating_sub(64 * 1024);
+            let chunk = self.read(from, end - from);
+            if chunk.is_empty() {
+                return from;
+            }
+            // The line break right above the offset ends the line above it.
+            let stop = chunk.len() - usize::from(own && chunk.last() == Some(&b'\n'));
+            own = false;
+            for i in (0..stop).rev().filter(|i| chunk[*i] == b'\n') {
+                left -= 1;
+                if left == 0 {
+                    return from + i as u64 + 1;
+                }
+            }
+            end = from;
+        }
+        0
     }
 
     /// The last `n` lines.

@@ -201,7 +201,7 @@ fn show(
     };
     let _log = crate::trace::start(store.root());
     let runtime = runtime()?;
-    let ended = runtime.block_on(async {
+    let ended: Result<Ended, Failure> = runtime.block_on(async {
         let start = start(&door)?;
         let cockpit = Cockpit {
             store,
@@ -220,8 +220,10 @@ fn show(
                 "without a terminal: blackstart run",
             )
         })
-    })?;
-    Ok(farewell(ended))
+    });
+    // A search or a look-up that is still reading must not keep us; a look-up is made good later.
+    runtime.shutdown_background();
+    Ok(farewell(ended?))
 }
 
 /// What goes on, and how to come back: said on the normal screen.

@@ -313,8 +313,11 @@ impl App {
     /// Does something, and lets the guard know when keys would act upon something else now.
     fn guarded(&mut self, act: impl FnOnce(&mut Self)) {
         let before = self.focus();
+        let said = self.said.as_ref().map(|(_, at)| *at);
         act(self);
         if self.focus() != before {
+            // What was said before spoke of another screen.
+            self.said.take_if(|(_, at)| Some(*at) == said);
             self.guard.changed();
         }
     }

@@ -61,6 +61,7 @@ pub(crate) async fn serve(
     mut news: UnboundedReceiver<(u64, News)>,
 ) -> io::Result<Ended> {
     let mut signals = Signals::new()?;
+    end_for_certain()?;
     let mut hung_up = hang_ups();
     let mut keyboard = keyboard();
     let mut seconds = interval(Duration::from_secs(1));
@@ -169,6 +170,19 @@ pub(crate) async fn serve(
         }
         (last, due) = (Instant::now(), None);
     }
+}
+
+/// A terminal that takes no more bytes holds the loop in its write; whoever is told to end ends all the
+/// same, a moment later. What runs goes on, and everything is on record.
+fn end_for_certain() -> io::Result<()> {
+    let mut told = unix::signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        told.recv().await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let _ = crossterm::terminal::disable_raw_mode();
+        std::process::exit(3);
+    });
+    Ok(())
 }
 
 /// Draws; a change of focus counts as seen only once the whole frame was written.

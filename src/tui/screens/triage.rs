@@ -69,7 +69,7 @@ struct Evidence {
 impl Triage {
     pub(crate) fn new(at: &View) -> Self {
         let stage = match &at.runbook.triage {
-            Some(_) if at.incident.steps.is_empty() => Stage::Question(Vec::new()),
+            Some(_) if at.incident.steps.is_empty() || !at.side => Stage::Question(Vec::new()),
             Some(_) | None => procedures(at),
         };
         Self {

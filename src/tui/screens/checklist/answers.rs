@@ -105,7 +105,10 @@ impl Checklist {
     /// What the engine said to a start.
     pub(super) fn started(&mut self, step: &str, result: &Result<Started, Refusal>) -> Want {
         self.starting = None;
+        // What somebody is typing is not taken away from them.
+        let busy = matches!(self.above, Above::Text(..) | Above::Arming(_));
         match result {
+            Err(refusal) if busy => Want::Say(format!("{step} was not started: {refusal}")),
             Ok(Started::Attempt(n)) => Want::Say(format!("{step} is running, attempt {n}")),
             Ok(Started::AlreadyDone) => Want::Say(format!(
                 "{step} is done already: skipped, with what was seen"
@@ -123,7 +126,7 @@ impl Checklist {
 
     /// Opens the panel for a failure that was looked up and not shown yet.
     pub(super) fn tell_causes(&mut self, at: &View) {
-        let free = matches!(self.above, Above::Nothing | Above::Causes(_));
+        let free = matches!(self.above, Above::Nothing);
         let fresh = failures(at)
             .find(|(s, a)| a.causes.is_some() && !self.told.contains(&(s.plan.step.clone(), a.n)));
         if let (true, Some((step, attempt))) = (free, fresh) {

@@ -21,7 +21,7 @@ use crate::{
         },
     },
 };
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyCode, KeyEvent};
 use ratatui::{Frame, layout::Rect, text::Line};
 use std::{collections::VecDeque, sync::Arc};
 
@@ -54,6 +54,8 @@ pub(super) struct Arming {
     asking: Option<Asking>,
     start: Start,
     scroll: usize,
+    /// All of what will run has been on the screen.
+    read: bool,
 }
 
 impl Arming {
@@ -89,6 +91,7 @@ impl Arming {
             asking: None,
             start,
             scroll: 0,
+            read: false,
         };
         let want = arming.ask(at);
         Ok((arming, want))
@@ -154,6 +157,16 @@ impl Arming {
 
     /// A key for the field. `Err`: what it led to beside typing.
     pub(super) fn typed(&mut self, key: KeyEvent) -> Result<Edited, Want> {
+        let by = match key.code {
+            KeyCode::Up => Some(Action::Up),
+            KeyCode::Down => Some(Action::Down),
+            KeyCode::PageUp => Some(Action::PageUp),
+            KeyCode::PageDown => Some(Action::PageDown),
+            _ => None,
+        };
+        if let (Some(by), Some(Asking::Text(..))) = (by, &self.asking) {
+            return Err(self.act(by));
+        }
         match &mut self.asking {
             None => Err(Want::Nothing),
             Some(Asking::Text(_, field)) => Ok(field.key(key)),
@@ -193,6 +206,10 @@ impl Arming {
         match &mut self.asking {
             None => return Next::Start(self.start.clone()),
             Some(Asking::Value(_)) => return Next::Stay(Want::Draw),
+            Some(Asking::Text(Need::Confirm(_), field)) if !self.read => {
+                field.wrong = Some("read all of what will run first: PgDn".to_owned());
+                return Next::Stay(Want::Draw);
+            }
             Some(Asking::Text(need, field)) => {
                 let text = field.value().trim().to_owned();
                 if text.is_empty() {
@@ -212,14 +229,19 @@ impl Arming {
                 }
             }
         }
-        let last_word = matches!(
-            &self.asking,
-            Some(Asking::Text(Need::Saw | Need::Confirm(_), _))
-        );
-        if last_word && self.needs.is_empty() {
+        if self.is_last_word() {
             return Next::Start(self.start.clone());
         }
         Next::Stay(self.ask(at))
+    }
+
+    /// Will Enter start the step, once this field is filled in?
+    fn is_last_word(&self) -> bool {
+        let starts = matches!(
+            &self.asking,
+            Some(Asking::Text(Need::Saw | Need::Confirm(_), _))
+        );
+        starts && self.needs.is_empty()
     }
 
     /// ```text
@@ -257,16 +279,20 @@ impl Arming {
         let foot = foot.min(inner.height);
         let head = pane::above(inner, inner.height - foot);
         let hidden = list::scrolled(frame, head, &lines, &mut self.scroll);
+        self.read |= hidden == 0;
         let mut foot_area = pane::below(inner, inner.height - foot);
         if let Some(Asking::Text(_, field)) = &mut self.asking {
             let height = foot_area.height.saturating_sub(1);
             field.draw(frame, pane::above(foot_area, height), theme);
             foot_area = pane::below(foot_area, height);
         }
-        let enter = match (&self.asking, hidden) {
-            (Some(_), _) => "Enter accepts it".to_owned(),
-            (None, 0) => "Enter starts it".to_owned(),
-            (None, hidden) => format!("Enter starts it · {hidden} more lines below"),
+        let does = match &self.asking {
+            Some(_) if !self.is_last_word() => "Enter accepts it",
+            Some(_) | None => "Enter starts it",
+        };
+        let enter = match hidden {
+            0 => does.to_owned(),
+            hidden => format!("{does} · {hidden} more lines below (PgDn)"),
         };
         if foot_area.height > 0 {
             frame.render_widget(identity::ready(at, &enter, cells), foot_area);
@@ -344,7 +370,7 @@ fn upon(system: &str, pinned: Option<&str>, at: &View) -> (String, Role) {
 mod tests {
     use super::*;
     use crate::tui::fixture;
-    use crossterm::event::{KeyCode, KeyModifiers};
+    use crossterm::event::KeyModifiers;
 
     fn arm(change: impl FnOnce(&mut Armed)) -> (Arming, View) {
         let at = fixture::view();
@@ -378,6 +404,14 @@ mod tests {
             a.danger = Danger::Destroy;
             a.confirm = Some("the-old-volume".to_owned());
         });
+        // Not before all of it has been on the screen.
+        type_in(&mut arming, "the-old-volume");
+        assert!(matches!(arming.enter(&at), Next::Stay(_)));
+        fixture::draw(80, 24, |frame, area| arming.draw(frame, area, &at));
+        let Some(Asking::Text(_, field)) = &mut arming.asking else {
+            panic!("a name is asked for");
+        };
+        field.clear();
         type_in(&mut arming, "the-old");
         assert!(matches!(arming.enter(&at), Next::Stay(_)));
         type_in(&mut arming, "the-old-volume");
