@@ -56,6 +56,9 @@ pub struct Given {
     pub lines: Option<mpsc::UnboundedSender<String>>,
 }
 
+/// A default that is made of others can double at each of them.
+const LONGEST_DEFAULT: usize = 64 * 1024;
+
 /// A value from outside.
 pub struct Value {
     pub name: String,
@@ -112,6 +115,12 @@ impl Given {
                     known.map(|v| v.value.clone())
                 });
                 if let Ok(filled) = filled {
+                    if filled.len() > LONGEST_DEFAULT {
+                        let name = &variable.name;
+                        return Err(format!(
+                            "{name}: its default grows beyond {LONGEST_DEFAULT} bytes"
+                        ));
+                    }
                     values.push(accept(variable, &filled, "default")?);
                 }
             }

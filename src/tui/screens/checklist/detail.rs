@@ -232,11 +232,27 @@ fn one_line(attempt: &Attempt) -> String {
     }
 }
 
+/// Does the attempt's script run on a terminal, where it can ask?
+fn asks(attempt: &Attempt, at: &View) -> bool {
+    let planned = at
+        .incident
+        .steps
+        .iter()
+        .find(|s| s.attempts.iter().any(|a| a.dir == attempt.dir));
+    planned
+        .and_then(|s| at.runbook.step(&s.plan.step))
+        .and_then(|s| s.script())
+        .is_some_and(|s| s.tty)
+}
+
 /// The last attempt with all that it left behind.
 fn newest(attempt: &Attempt, at: &View, cells: usize) -> Vec<Line<'static>> {
     let theme = at.theme;
     let (faint, plain) = (theme.style(Role::Faint), theme.style(Role::Plain));
     let mut head = one_line(attempt);
+    if attempt.is_running() && asks(attempt, at) {
+        head.push_str("; it has a terminal: Enter, then I, types to it");
+    }
     if let Some(ending) = &attempt.ending {
         if let Some(code) = ending.exit_code {
             head.push_str(&format!(", exit {code}"));
