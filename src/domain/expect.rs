@@ -73,6 +73,7 @@ impl Expect {
         if let Some(rest) = text.strip_prefix("between ") {
             let words: Vec<&str> = rest.split_whitespace().collect();
             return match words[..] {
+                ["and", _] | [_, "and"] => Err(BadExpect::Between),
                 [low, high] => Ok(Self::Between(low.to_owned(), high.to_owned())),
                 [low, "and", high] => Ok(Self::Between(low.to_owned(), high.to_owned())),
                 _ => Err(BadExpect::Between),
@@ -116,6 +117,42 @@ impl Expect {
                 (Some(a), Some(b)) => yes((a - b).abs() <= b.abs() * percent / 100.0 + 1e-9),
                 _ => Comparison::CannotCompare,
             },
+        }
+    }
+}
+
+impl Expect {
+    /// Why no result can hold this expectation, if that is so.
+    pub fn cannot_hold(&self) -> Option<String> {
+        match self {
+            Self::Between(low, high) if order(low, high).is_some_and(std::cmp::Ordering::is_gt) => {
+                Some(format!("nothing lies between {low} and {high}"))
+            }
+            Self::Between(..)
+            | Self::Matches(_)
+            | Self::Compare(..)
+            | Self::Within(..)
+            | Self::Equals(_) => None,
+        }
+    }
+
+    /// Why no result can fail this expectation, if that is so.
+    pub fn cannot_fail(&self, counts: bool) -> Option<&'static str> {
+        match self {
+            Self::Matches(regex) => {
+                let always = every_sort().iter().all(|t| regex.is_match(t));
+                always.then_some("the expression matches every text")
+            }
+            Self::Compare(Op::Ge, n) if counts && number(n).is_some_and(|n| n <= 0.0) => {
+                Some("a count is never below zero")
+            }
+            Self::Compare(Op::Gt, n) if counts && number(n).is_some_and(|n| n < 0.0) => {
+                Some("a count is never below zero")
+            }
+            Self::Compare(Op::Ne, n) if counts && number(n).is_some_and(|n| n < 0.0) => {
+                Some("a count is never below zero")
+            }
+            Self::Compare(..) | Self::Between(..) | Self::Within(..) | Self::Equals(_) => None,
         }
     }
 }
@@ -187,24 +224,20 @@ pub fn moment(text: &str) -> Option<DateTime<Utc>> {
         .map(|at| at.with_timezone(&Utc))
 }
 
-/// Why no result can fail this expectation, if that is so.
-pub fn cannot_fail(expect: &str, counts: bool) -> Option<&'static str> {
-    match Expect::parse(expect).ok()? {
-        Expect::Matches(regex) => {
-            let always = ["", "x", "0", "ERROR\n"].iter().all(|t| regex.is_match(t));
-            always.then_some("the expression matches every text")
-        }
-        Expect::Compare(Op::Ge, n) if counts && number(&n).is_some_and(|n| n <= 0.0) => {
-            Some("a count is never below zero")
-        }
-        Expect::Compare(Op::Gt, n) if counts && number(&n).is_some_and(|n| n < 0.0) => {
-            Some("a count is never below zero")
-        }
-        Expect::Compare(Op::Ne, n) if counts && number(&n).is_some_and(|n| n < 0.0) => {
-            Some("a count is never below zero")
-        }
-        Expect::Compare(..) | Expect::Between(..) | Expect::Within(..) | Expect::Equals(_) => None,
-    }
+/// Texts of every sort on one line, good and bad: an expression that matches them all says nothing.
+fn every_sort() -> [String; 9] {
+    let printable: String = (' '..='~').collect();
+    [
+        String::new(),
+        "x".to_owned(),
+        "0".to_owned(),
+        "-1".to_owned(),
+        "ERROR".to_owned(),
+        "connection refused (os error 111)".to_owned(),
+        "é☃".to_owned(),
+        printable.clone(),
+        printable.repeat(60),
+    ]
 }
 
 fn first_line(text: &str) -> String {
@@ -264,6 +297,8 @@ mod tests {
             ">",
             "= 3",
             "between 3",
+            "between 3 and",
+            "between and 3",
             "within 5 of 3",
             "/(/",
             "> = 3",
@@ -274,9 +309,45 @@ mod tests {
 
     #[test]
     fn expectations_without_a_failing_result_are_found() {
-        assert!(cannot_fail(">= 0", true).is_some());
-        assert!(cannot_fail("/.*/", false).is_some());
-        assert!(cannot_fail("> 0", true).is_none());
-        assert!(cannot_fail(">= 0", false).is_none());
+        for (expect, counts) in [
+            (">= 0", true),
+            ("> -1", true),
+            ("/.*/", false),
+            ("/^.*$/", false),
+            ("/.+?|^$/", false),
+            ("//", false),
+            ("/a?/", false),
+            ("/(?s)^.*/", false),
+        ] {
+            let read = Expect::parse(expect).expect(expect);
+            assert!(read.cannot_fail(counts).is_some(), "{expect}");
+        }
+        for (expect, counts) in [
+            ("> 0", true),
+            (">= 0", false),
+            ("/./", false),
+            ("/^$/", false),
+            ("/^[^@]*$/", false),
+            ("/^[ -~]*$/", false),
+            ("/^.{0,200}$/", false),
+            ("/^(?i:ok|pass)$/", false),
+        ] {
+            let read = Expect::parse(expect).expect(expect);
+            assert!(read.cannot_fail(counts).is_none(), "{expect}");
+        }
+    }
+
+    #[test]
+    fn expectations_without_a_holding_result_are_found() {
+        for (expect, impossible) in [
+            ("between 5 3", true),
+            ("between 1h and 1m", true),
+            ("between 3 5", false),
+            ("between 3 3", false),
+            ("between low high", false),
+        ] {
+            let read = Expect::parse(expect).expect(expect);
+            assert_eq!(read.cannot_hold().is_some(), impossible, "{expect}");
+        }
     }
 }

@@ -40,14 +40,14 @@ impl Finding {
             code,
             severity: Severity::Error,
             at,
-            message: message.into(),
+            message: short(message.into()),
             help: String::new(),
         }
     }
 
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = help.into();
+        self.help = short(help.into());
         self
     }
 
@@ -89,22 +89,40 @@ impl Finding {
     }
 }
 
+/// A message quotes what is wrong, and that may be a whole file on one line.
+fn short(text: String) -> String {
+    const LONGEST: usize = 1_000;
+    if text.len() <= LONGEST {
+        return text;
+    }
+    let mut cut: String = text.chars().take(LONGEST / 4).collect();
+    cut.push('…');
+    cut
+}
+
 /// A line cut to what fits a terminal around the column, with the column in the cut.
 fn window(line: &str, column: usize) -> (String, usize) {
     const WIDE: usize = 160;
-    let chars: Vec<char> = line.chars().collect();
     let from = if column > WIDE { column - WIDE / 2 } else { 0 };
-    let shown: String = chars.iter().skip(from).take(WIDE).collect();
+    let shown: String = line.chars().skip(from).take(WIDE).collect();
     let shown = super::text::Clean::line(&shown).to_string();
     (shown, column.saturating_sub(from).max(1))
 }
 
+/// Nobody mistypes a longer word than this, and comparing costs the square of the length.
+const LONGEST_WORD: usize = 64;
+
 /// The nearest of `names` to `word`, when it is near enough to be a slip.
 pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > LONGEST_WORD {
+        return None;
+    }
+    let allowed = |name: &str| (name.len().max(word.len()) / 3).max(1);
     names
         .into_iter()
+        .filter(|name| name.len() <= 2 * LONGEST_WORD)
         .map(|name| (strsim::damerau_levenshtein(word, name), name))
-        .filter(|(distance, name)| *distance <= (name.len().max(word.len()) / 3).max(1))
+        .filter(|(distance, name)| *distance <= allowed(name))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
@@ -114,12 +132,17 @@ pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) ->
     let names: Vec<&str> = names.into_iter().collect();
     match nearest(word, names.iter().copied()) {
         Some(name) => format!("did you mean `{name}`?"),
-        None if names.is_empty() => String::new(),
-        None => {
-            let shown: Vec<String> = names.iter().take(24).map(|n| format!("`{n}`")).collect();
-            format!("one of {}", shown.join(", "))
-        }
+        None => one_of(&names),
     }
+}
+
+/// What there is to choose from.
+pub fn one_of(names: &[&str]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    let shown: Vec<String> = names.iter().take(24).map(|n| format!("`{n}`")).collect();
+    format!("one of {}", shown.join(", "))
 }
 
 #[cfg(test)]
@@ -140,5 +163,12 @@ mod tests {
     #[test]
     fn far_words_are_not_suggested() {
         assert_eq!(nearest("zebra", ["title", "id"]), None);
+        assert_eq!(nearest(&"x".repeat(100_000), ["title", "id"]), None);
+    }
+
+    #[test]
+    fn what_quotes_a_whole_file_is_cut() {
+        let finding = Finding::error("wrong-type", Pos::NONE, "é".repeat(100_000));
+        assert!(finding.help("x".repeat(100_000)).message.len() < 1_000);
     }
 }

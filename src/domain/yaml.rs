@@ -57,6 +57,18 @@ impl Node {
         }
     }
 
+    /// Where its text begins: behind the quote, or on the first line of a block.
+    pub fn text_at(&self) -> Pos {
+        match &self.value {
+            Value::Scalar {
+                plain: false,
+                block: false,
+                ..
+            } => Pos::new(self.at.line, self.at.column + 1),
+            Value::Scalar { .. } | Value::Sequence(_) | Value::Mapping(_) => self.at,
+        }
+    }
+
     pub fn kind(&self) -> &'static str {
         match &self.value {
             _ if self.is_null() => "nothing",
@@ -218,6 +230,13 @@ impl Builder {
             Event::Scalar(text, style, anchor, _) => {
                 let plain = style == ScalarStyle::Plain;
                 let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                // The parser points at the first line of a block that is not empty.
+                let empty = if block {
+                    text.bytes().take_while(|b| *b == b'\n').count()
+                } else {
+                    0
+                };
+                let at = Pos::new(at.line.saturating_sub(empty).max(1), at.column);
                 let value = Value::Scalar {
                     text: text.into_owned(),
                     plain,
@@ -301,7 +320,9 @@ impl Builder {
     fn place(&mut self, node: Node, anchor: usize, size: Size) -> Result<(), Finding> {
         self.spend(node.at, size)?;
         if anchor > 0 {
+            // What an anchor keeps is a copy, and counts as one.
             let size = count(&node);
+            self.spend(node.at, size)?;
             self.anchors.insert(anchor, (node.clone(), size));
         }
         match self.open.last_mut() {
@@ -395,6 +416,31 @@ mod tests {
         };
         let c = items[0].get("c").expect("c");
         assert_eq!(c.at, Pos::new(3, 8));
+    }
+
+    #[test]
+    fn a_text_has_its_place() {
+        let lines = "a: |\n  one\nb: |\n\n\n  two\nc: \"three\"\nd: four\n";
+        let node = read(lines.as_bytes()).expect("valid");
+        for (key, line, column) in [("a", 2, 3), ("b", 4, 3), ("c", 7, 5), ("d", 8, 4)] {
+            let value = node.get(key).expect(key);
+            assert_eq!(value.text_at(), Pos::new(line, column), "{key}");
+        }
+    }
+
+    #[test]
+    fn what_aliases_hide_is_counted() {
+        let text = "x".repeat(500_000);
+        for one in ["*t, ", "{ *t : 1 }, "] {
+            let file = |times| format!("a: &t {text}\nb: [{}]\n", one.repeat(times));
+            assert!(read(file(20).as_bytes()).is_ok(), "{one}");
+            let finding = read(file(20_000).as_bytes()).expect_err(one);
+            assert!(finding.message.contains("bytes of text"), "{finding:?}");
+        }
+        // Each anchor keeps a copy of what is below it.
+        let open: String = (0..40).map(|i| format!("&n{i} [")).collect();
+        let nested = format!("a: &t {text}\nb: {open}*t, *t{}\n", "]".repeat(40));
+        assert!(read(nested.as_bytes()).is_err());
     }
 
     #[test]

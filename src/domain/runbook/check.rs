@@ -5,7 +5,7 @@ use super::{
     reader::{Name, Reader},
 };
 use crate::domain::{
-    expect::{Expect, cannot_fail},
+    expect::{BadExpect, Expect},
     finding::{Pos, did_you_mean},
     template,
     yaml::Node,
@@ -87,15 +87,15 @@ impl Check {
             timeout: map.duration(r, "timeout"),
             fails: map.get("fails").and_then(|n| {
                 let text = r.text(n, "fails")?;
-                bad_expect(r, &text, n.at);
+                read_expect(r, &text, n.at);
                 Some(text)
             }),
             what: what?,
         };
         map.done(r);
         if let (Some(text), Some(n)) = (&check.expect, expect_node) {
-            bad_expect(r, text, n.at);
-            if let Some(why) = cannot_fail(text, check.what.counts()) {
+            let expect = read_expect(r, text, n.at);
+            if let Some(why) = expect.and_then(|e| e.cannot_fail(check.what.counts())) {
                 r.error(
                     "cannot-fail",
                     n.at,
@@ -105,8 +105,8 @@ impl Check {
             }
         }
         for (row, text, at) in check.what.expectations() {
-            bad_expect(r, text, at);
-            if let Some(why) = cannot_fail(text, check.what.counts()) {
+            let expect = read_expect(r, text, at);
+            if let Some(why) = expect.and_then(|e| e.cannot_fail(check.what.counts())) {
                 r.error(
                     "cannot-fail",
                     at,
@@ -162,20 +162,31 @@ impl Check {
     }
 }
 
-fn bad_expect(r: &mut Reader, text: &str, at: Pos) {
-    // A template is compared once its values are known; what stands for it now only has to parse.
-    let sample = template::with_samples(text);
-    if let Err(e) = Expect::parse(&sample) {
-        let code = if matches!(e, crate::domain::expect::BadExpect::Regex(_)) {
-            "bad-regex"
-        } else {
-            "bad-expect"
-        };
-        r.error(
-            code,
-            at,
-            format!("{e}"),
-            "an expectation begins with == != <= >= < >, is `between 3 5`, `within 5% of 412`, `/regex/`, or a literal",
-        );
+/// Reads an expectation with a sample for every `${…}`: a template is compared once its values are
+/// known, what stands for it now only has to parse.
+fn read_expect(r: &mut Reader, text: &str, at: Pos) -> Option<Expect> {
+    let expect = match Expect::parse(&template::with_samples(text)) {
+        Ok(expect) => expect,
+        Err(e) => {
+            let code = if matches!(e, BadExpect::Regex(_)) {
+                "bad-regex"
+            } else {
+                "bad-expect"
+            };
+            r.error(
+                code,
+                at,
+                format!("{e}"),
+                "an expectation begins with == != <= >= < >, is `between 3 5`, `within 5% of 412`, `/regex/`, or a literal",
+            );
+            return None;
+        }
+    };
+    if !text.contains("${")
+        && let Some(why) = expect.cannot_hold()
+    {
+        r.error("bad-expect", at, why, "the smaller value comes first");
+        return None;
     }
+    Some(expect)
 }

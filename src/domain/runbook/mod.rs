@@ -64,9 +64,7 @@ impl Runbook {
         if let Some(runbook) = &runbook {
             faults::find(&mut r, runbook);
         }
-        let mut findings = r.findings;
-        findings.sort_by_key(|f| f.at);
-        findings.dedup();
+        let findings = r.into_findings();
         match runbook {
             Some(runbook) if !findings.iter().any(|f| f.severity == Severity::Error) => {
                 Ok((runbook, findings))
@@ -110,6 +108,19 @@ impl Runbook {
             .iter()
             .map(|s| (full_name("recovered", None, &s.id.text), s));
         of_procedures.chain(recovered)
+    }
+
+    /// Every check, wherever it stands.
+    pub fn checks(&self) -> impl Iterator<Item = &Check> {
+        let of_steps = self.steps().map(|(_, step)| step).chain(&self.prepare);
+        let of_choices = self.triage.iter().flat_map(Question::all_choices);
+        of_steps
+            .flat_map(|step| step.checks())
+            .chain(&self.recovered.when)
+            .chain(of_choices.flat_map(|choice| &choice.evidence))
+            .chain(self.variables.values().flat_map(|v| &v.hint))
+            .chain(self.on_hand.iter().filter_map(|i| i.check.as_ref()))
+            .chain(self.failures.iter().filter_map(|row| row.probe.as_ref()))
     }
 
     /// The declared variable, or a plain text for a captured name.

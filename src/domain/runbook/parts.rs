@@ -9,7 +9,10 @@ use super::{
     triage::Question,
     variable::Variable,
 };
-use crate::domain::{finding::Pos, yaml::Node};
+use crate::domain::{
+    finding::Pos,
+    yaml::{Node, Value},
+};
 use indexmap::IndexMap;
 use regex::Regex;
 use std::time::Duration;
@@ -196,7 +199,9 @@ pub(super) fn read_runbook(r: &mut Reader, root: &Node) -> Option<Runbook> {
         }
     }
     let triage = map.get("triage").and_then(|n| Question::read(r, n));
-    map.required(r, "procedures");
+    if let Some(node) = map.required(r, "procedures") {
+        not_empty(r, node, "there is no procedure: no choice leads anywhere");
+    }
     let procedures = each(r, &mut map, "procedures", read_procedure);
     let recovered = match map.get("recovered") {
         Some(node) => read_recovered(r, node),
@@ -239,6 +244,12 @@ pub(super) fn read_runbook(r: &mut Reader, root: &Node) -> Option<Runbook> {
         words,
         accept,
     })
+}
+
+fn not_empty(r: &mut Reader, node: &Node, message: &str) {
+    if matches!(&node.value, Value::Sequence(items) if items.is_empty()) {
+        r.error("dead-end", node.at, message, "add at least one");
+    }
 }
 
 fn each<T>(
@@ -395,11 +406,11 @@ fn read_procedure(r: &mut Reader, node: &Node) -> Option<Procedure> {
     let paths_node = map.get("paths");
     let steps_node = map.get("steps");
     let paths = match (paths_node, steps_node) {
-        (Some(n), None) => r
-            .list(n, "`paths`")
-            .iter()
-            .filter_map(|n| read_path(r, n))
-            .collect(),
+        (Some(n), None) => {
+            not_empty(r, n, &format!("`{id}` has no path"));
+            let items = r.list(n, "`paths`");
+            items.iter().filter_map(|n| read_path(r, n)).collect()
+        }
         (None, Some(n)) => vec![Path {
             id: None,
             at: n.at,

@@ -1,13 +1,14 @@
 //! From the YAML tree to typed values: every slip becomes a finding, and reading goes on.
 
+use super::{scripts, system::SystemKind};
 use crate::domain::{
-    finding::{Finding, Pos, did_you_mean},
+    finding::{Finding, Pos, did_you_mean, one_of},
     text::Clean,
     units,
     yaml::{Key, Node, Value},
 };
 use serde::{Deserialize, Serialize};
-use std::{fmt, time::Duration};
+use std::{collections::HashSet, fmt, time::Duration};
 
 /// A name as it was written, and where: so that a name that means nothing can be pointed at.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -39,23 +40,127 @@ impl fmt::Display for Name {
     }
 }
 
-/// More findings than this are not kept.
-const MOST_FINDINGS: usize = 300;
+/// What can be judged only when the whole file is known.
+pub enum Later {
+    /// A system that must be there, and be of this kind.
+    System(Name, SystemKind),
+    /// A text with `${…}`, and whether a secret may stand in it.
+    Text(Name, bool),
+}
 
 /// Collects findings while a file is read.
 #[derive(Default)]
 pub struct Reader {
     pub findings: Vec<Finding>,
+    /// How many there were beyond those that are kept.
+    more: usize,
+    /// How many names were compared to find out what somebody may have meant.
+    compared: usize,
+    later: Vec<Later>,
 }
 
 impl Reader {
+    /// Nobody mends more than this many at a time.
+    const MOST: usize = 300;
+    /// Comparing is what takes time in a file with thousands of wrong names.
+    const MOST_COMPARED: usize = 50_000;
+
     pub fn error(&mut self, code: &'static str, at: Pos, message: impl Into<String>, help: &str) {
-        // Nobody reads more than these, and a file that is not a runbook has thousands.
-        if self.findings.len() >= MOST_FINDINGS {
-            return;
+        if !self.is_full() {
+            self.findings
+                .push(Finding::error(code, at, message).help(help));
         }
-        self.findings
-            .push(Finding::error(code, at, message).help(help));
+    }
+
+    /// Are there enough findings? Then what would have been the next one is only counted.
+    pub fn is_full(&mut self) -> bool {
+        let full = self.findings.len() >= Self::MOST;
+        self.more += usize::from(full);
+        full
+    }
+
+    /// What somebody may have meant, as long as it is found quickly.
+    pub fn suggest<'n>(&mut self, word: &str, names: impl IntoIterator<Item = &'n str>) -> String {
+        let names: Vec<&str> = names.into_iter().collect();
+        self.compared += names.len();
+        if self.compared > Self::MOST_COMPARED {
+            return one_of(&names);
+        }
+        did_you_mean(word, names)
+    }
+
+    pub fn remember(&mut self, later: Later) {
+        self.later.push(later);
+    }
+
+    /// Every text with `${…}` in a value that is handed on whole.
+    pub fn remember_texts(&mut self, node: &Node, secret_ok: bool) {
+        match &node.value {
+            Value::Scalar { text, .. } => {
+                if text.contains("${") {
+                    let name = Name {
+                        text: text.clone(),
+                        at: node.text_at(),
+                    };
+                    self.remember(Later::Text(name, secret_ok));
+                }
+            }
+            Value::Sequence(items) => {
+                for item in items {
+                    self.remember_texts(item, secret_ok);
+                }
+            }
+            Value::Mapping(pairs) => {
+                for (_, value) in pairs {
+                    self.remember_texts(value, secret_ok);
+                }
+            }
+        }
+    }
+
+    pub fn remembered(&mut self) -> Vec<Later> {
+        std::mem::take(&mut self.later)
+    }
+
+    /// All findings in the order of the file, each once; the last one says whether there are more.
+    pub fn into_findings(self) -> Vec<Finding> {
+        let mut findings = self.findings;
+        findings.sort_by_key(|f| f.at);
+        let mut seen = HashSet::new();
+        findings.retain(|f| seen.insert((f.code, f.at.line, f.at.column, f.message.clone())));
+        if self.more > 0 {
+            let message = format!("{} more findings are not shown", self.more);
+            findings.push(
+                Finding::error("too-many", Pos::NONE, message).help("mend these, then look again"),
+            );
+        }
+        findings
+    }
+
+    /// Things such as `<pv-name>` that somebody was meant to fill in, wherever they stand in a value.
+    pub fn no_placeholder(&mut self, node: &Node) {
+        match &node.value {
+            Value::Scalar { text, .. } => {
+                if let Some((found, at)) = scripts::unfilled(text, node.text_at()) {
+                    self.error(
+                        "placeholder",
+                        at,
+                        format!("`{found}` was never filled in"),
+                        "declare a variable for it and write `${name}` here",
+                    );
+                }
+            }
+            Value::Sequence(items) => {
+                for item in items {
+                    self.no_placeholder(item);
+                }
+            }
+            Value::Mapping(pairs) => {
+                for (_, value) in pairs {
+                    self.no_placeholder(value);
+                }
+            }
+        }
     }
 
     /// The mapping that must stand here; `what` is what people call it ("a step").
@@ -300,19 +405,70 @@ impl<'a> Map<'a> {
         name
     }
 
+    /// Where a key stands.
+    pub fn place_of(&self, key: &str) -> Option<Pos> {
+        self.pairs
+            .iter()
+            .find(|(k, _)| k.text == key)
+            .map(|(k, _)| k.at)
+    }
+
     /// What was never asked for is not known; `x-…` is the author's own.
     pub fn done(self, r: &mut Reader) {
-        for (key, _) in self.pairs {
-            if key.text.starts_with("x-") || self.asked.contains(&key.text.as_str()) {
+        const MOST: usize = 50;
+        let asked = &self.asked;
+        let mut unknown = self
+            .pairs
+            .iter()
+            .map(|(key, _)| key)
+            .filter(|k| !k.text.starts_with("x-") && !asked.contains(&k.text.as_str()));
+        for key in unknown.by_ref().take(MOST) {
+            if r.is_full() {
                 continue;
             }
             let shown = Clean::line(&key.text);
+            let help = r.suggest(&key.text, asked.iter().copied());
             r.error(
                 "unknown-key",
                 key.at,
                 format!("`{shown}` is not a key of {}", self.what),
-                &did_you_mean(&key.text, self.asked.iter().copied()),
+                &help,
             );
         }
+        if let Some(next) = unknown.next() {
+            let more = unknown.count() + 1;
+            r.error(
+                "unknown-key",
+                next.at,
+                format!("{more} more keys here are not keys of {}", self.what),
+                "see the runbook format for what belongs here",
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::yaml;
+
+    #[test]
+    fn findings_come_to_an_end() {
+        let mut r = Reader::default();
+        let keys: String = (0..2_000).map(|i| format!("titl{i}: v\n")).collect();
+        let root = yaml::read(keys.as_bytes()).expect("valid");
+        for _ in 0..10 {
+            let mut map = r.map(&root, "a step").expect("a mapping");
+            map.get("title");
+            map.done(&mut r);
+        }
+        let one = r.findings.iter().filter(|f| f.at.line == 1).count();
+        assert_eq!(one, 6, "50 of each mapping and one for the rest");
+        let findings = r.into_findings();
+        let last = findings.last().expect("some");
+        assert_eq!(findings.len(), 52, "each once, and the last one");
+        assert_eq!(last.code, "too-many");
+        assert_eq!(findings[50].at.line, 51);
+        assert!(findings[50].message.starts_with("1950 more keys"));
     }
 }

@@ -1,13 +1,15 @@
 //! A step: one action or one check, and all that surrounds it.
 
+mod reading;
+
 use super::{
     check::Check,
-    reader::{Map, Name, Reader},
+    reader::{Name, Reader},
 };
-use crate::domain::{finding::Pos, template, yaml::Node};
-use regex::Regex;
+use crate::domain::{finding::Pos, yaml::Node};
+use reading::{read_action, read_captures, read_stop, read_undo};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -38,6 +40,22 @@ pub struct Script {
     pub tty: bool,
     pub workdir: Option<String>,
     pub env: Vec<(Name, String)>,
+}
+
+impl Script {
+    /// The shell that reads it: `bash`, `sh` and their like. `None` for another interpreter.
+    pub fn shell_name(&self) -> Option<&str> {
+        let Some(words) = &self.shell else {
+            return Some("bash");
+        };
+        let mut names = words.iter().map(|w| w.rsplit('/').next().unwrap_or(w));
+        let mut name = names.next()?;
+        if name == "env" {
+            name = names.find(|w| !w.starts_with('-') && !w.contains('='))?;
+        }
+        let shells = ["bash", "sh", "dash", "ash", "ksh", "mksh", "zsh"];
+        shells.contains(&name).then_some(name)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -141,21 +159,20 @@ impl Step {
     pub fn read_list(r: &mut Reader, node: Option<&Node>) -> Vec<Self> {
         let Some(node) = node else { return Vec::new() };
         let mut steps: Vec<Self> = Vec::new();
+        let mut lines: HashMap<String, usize> = HashMap::new();
         for item in r.list(node, "a list of steps") {
             let Some(step) = Self::read(r, item) else {
                 continue;
             };
-            if let Some(other) = steps
-                .iter()
-                .find(|s| s.id == step.id && !step.id.text.is_empty())
-            {
-                let first = other.at.line;
+            if let Some(first) = lines.get(&step.id.text) {
                 r.error(
                     "duplicate-id",
                     step.id.at,
                     format!("the step `{}` stands here a second time", step.id),
                     &format!("the first is on line {first}; ids are unique in their list"),
                 );
+            } else if !step.id.text.is_empty() {
+                lines.insert(step.id.text.clone(), step.at.line);
             }
             steps.push(step);
         }
@@ -179,6 +196,21 @@ impl Step {
         let attempts_node = map.get("attempts");
         let attempts = map.integer(r, "attempts").unwrap_or(1);
         let capture = map.get("capture").map(|n| read_captures(r, n));
+        if let (Some(at), Some(Action::Manual(_) | Action::Include(_))) =
+            (map.place_of("capture"), &action)
+        {
+            r.error(
+                "wrong-type",
+                at,
+                "there is nothing to capture from: no output, and nothing that is seen",
+                "capture it in a step of its own, with `run` or `check`",
+            );
+        }
+        for key in ["confirm", "set"] {
+            if let Some(node) = map.get(key) {
+                r.no_placeholder(node);
+            }
+        }
         let measures = map.get("measures").and_then(|n| {
             let mut inner = r.map(n, "`measures`")?;
             let store = inner.required(r, "rpo").and_then(|n| r.name(n, "rpo"));
@@ -227,7 +259,8 @@ impl Step {
 
     /// What is wrong with a step by itself.
     fn findings(&self, r: &mut Reader, attempts_at: Option<Pos>, attempts: i64) {
-        if self.danger == Danger::Destroy && self.confirm.is_none() {
+        let confirm = self.confirm.as_deref().unwrap_or_default();
+        if self.danger == Danger::Destroy && confirm.trim().is_empty() {
             r.error(
                 "no-confirm",
                 self.at,
@@ -343,7 +376,7 @@ impl Step {
         all
     }
 
-    /// The same without those of its checks.
+    /// Those that stand in no check.
     pub fn own_templates(&self) -> Vec<(&str, bool)> {
         let mut all: Vec<(&str, bool)> = Vec::new();
         for script in self.scripts() {
@@ -361,201 +394,5 @@ impl Step {
             Some(Undo::Kubernetes(_)) | None => None,
         };
         self.script().into_iter().chain(undo)
-    }
-}
-
-fn read_action(r: &mut Reader, map: &mut Map<'_>) -> Option<Action> {
-    let kinds = ["run", "kubernetes", "check", "manual", "include"];
-    let here: Vec<&str> = kinds.into_iter().filter(|k| map.has(k)).collect();
-    let shell = map.get("shell").map(|n| read_shell(r, n));
-    let (tty, workdir, env) = (
-        map.boolean(r, "tty"),
-        map.text(r, "workdir"),
-        map.pairs_of(r, "env"),
-    );
-    let script = |text: String, at: Pos| Script {
-        text,
-        at,
-        shell,
-        tty,
-        workdir,
-        env,
-    };
-    let nodes = [
-        map.get("run"),
-        map.get("kubernetes"),
-        map.get("check"),
-        map.get("manual"),
-        map.get("include"),
-    ];
-    match here[..] {
-        [] => {
-            r.error(
-                "missing-key",
-                map.at,
-                "a step does one thing: `run`, `kubernetes`, `check`, `manual` or `include`",
-                "add one of them",
-            );
-            return None;
-        }
-        [_] => {}
-        [first, second, ..] => {
-            r.error(
-                "two-actions",
-                map.at,
-                format!("this step has both `{first}` and `{second}`"),
-                "make two steps of it; what must hold afterwards is `verify`",
-            );
-            return None;
-        }
-    }
-    match nodes {
-        [Some(n), ..] => {
-            let text = r.text(n, "run")?;
-            Some(Action::Run(script(text, n.at)))
-        }
-        [_, Some(n), ..] => {
-            r.map(n, "a native action")?;
-            Some(Action::Kubernetes(n.to_json()))
-        }
-        [_, _, Some(n), ..] => Check::read(r, n).map(Action::Check),
-        [_, _, _, Some(n), _] => {
-            let text = r.text(n, "manual")?;
-            Some(Action::Manual(
-                crate::domain::text::Clean::new(text.trim_end()).into_string(),
-            ))
-        }
-        [_, _, _, _, Some(n)] => {
-            let mut inner = r.map(n, "`include`")?;
-            let include = Include {
-                at: n.at,
-                of: inner.required(r, "of").and_then(|n| r.name(n, "of"))?,
-                path: inner.get("path").and_then(|n| r.name(n, "path")),
-                steps: inner.names(r, "steps"),
-            };
-            inner.done(r);
-            Some(Action::Include(include))
-        }
-        [None, None, None, None, None] => {
-            r.error(
-                "wrong-type",
-                map.at,
-                format!("`{}` is empty", here[0]),
-                "say what the step does",
-            );
-            None
-        }
-    }
-}
-
-fn read_shell(r: &mut Reader, node: &Node) -> Vec<String> {
-    match node.scalar() {
-        Some(text) => text.split_whitespace().map(str::to_owned).collect(),
-        None => r.texts(node, "shell"),
-    }
-}
-
-fn read_undo(r: &mut Reader, node: &Node) -> Option<Undo> {
-    if node.scalar().is_some() {
-        let text = r.text(node, "undo")?;
-        return Some(Undo::Run(Script {
-            text,
-            at: node.at,
-            shell: None,
-            tty: false,
-            workdir: None,
-            env: Vec::new(),
-        }));
-    }
-    let mut map = r.map(node, "`undo`")?;
-    let action = read_action(r, &mut map);
-    map.done(r);
-    match action? {
-        Action::Run(script) => Some(Undo::Run(script)),
-        Action::Kubernetes(words) => Some(Undo::Kubernetes(words)),
-        Action::Check(_) | Action::Manual(_) | Action::Include(_) => {
-            r.wrong_type(node, "`undo` is a script or a native action");
-            None
-        }
-    }
-}
-
-fn read_stop(r: &mut Reader, node: &Node) -> StopLadder {
-    let default = StopLadder::default();
-    let Some(mut map) = r.map(node, "`stop`") else {
-        return default;
-    };
-    let ladder = StopLadder {
-        int: map.duration(r, "int").unwrap_or(default.int),
-        term: map.duration(r, "term").unwrap_or(default.term),
-    };
-    map.done(r);
-    ladder
-}
-
-fn read_captures(r: &mut Reader, node: &Node) -> Vec<(Name, Capture)> {
-    let Some(map) = r.map(node, "`capture`") else {
-        return Vec::new();
-    };
-    let mut out = Vec::new();
-    for (key, value) in map.pairs {
-        let name = Name {
-            text: key.text.clone(),
-            at: key.at,
-        };
-        if let Some(capture) = read_capture(r, value) {
-            out.push((name, capture));
-        }
-    }
-    out
-}
-
-fn read_capture(r: &mut Reader, node: &Node) -> Option<Capture> {
-    match node.scalar() {
-        Some("last-line") => return Some(Capture::LastLine),
-        Some("all") => return Some(Capture::All),
-        Some("seen") => return Some(Capture::Seen),
-        Some(other) => {
-            r.error(
-                "wrong-type",
-                node.at,
-                format!("`{other}` is not a way to capture"),
-                "last-line, all, seen, { regex: \"(…)\" } or { json: /pointer }",
-            );
-            return None;
-        }
-        None => {}
-    }
-    let mut map = r.map(node, "a capture")?;
-    let object = map.text(r, "object");
-    let json = map.text(r, "json");
-    let regex_node = map.get("regex");
-    let regex = regex_node.and_then(|n| r.text(n, "regex"));
-    map.done(r);
-    if let (Some(text), Some(node)) = (&regex, regex_node) {
-        match Regex::new(&template::with_samples(text)) {
-            Ok(regex) if regex.captures_len() < 2 => r.error(
-                "bad-regex",
-                node.at,
-                "the expression has no group to capture",
-                "put what is wanted into parentheses",
-            ),
-            Ok(_) => {}
-            Err(_) => r.error(
-                "bad-regex",
-                node.at,
-                format!("`{text}` is not a regular expression"),
-                "",
-            ),
-        }
-    }
-    match (regex, object, json) {
-        (Some(regex), None, None) => Some(Capture::Regex(regex)),
-        (None, None, Some(json)) => Some(Capture::Json(json)),
-        (None, Some(object), Some(json)) => Some(Capture::Object { object, json }),
-        _ => {
-            r.wrong_type(node, "a capture is { regex }, { json } or { object, json }");
-            None
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! A system: one name for how something is reached.
 
-use super::reader::{Map, Name, Reader};
+use super::reader::{Later, Map, Name, Reader};
 use crate::domain::{finding::did_you_mean, yaml::Node};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -124,10 +124,16 @@ impl System {
                 && let Some(text) = r.text(node, key)
             {
                 check_field(r, kind, key, &text, node);
+                if !matches!(*key, "password" | "bearer") {
+                    r.no_placeholder(node);
+                }
                 fields.insert((*key).to_owned(), text);
             }
         }
+        let via = map.get("via");
         let wanted: &[&'static str] = match kind {
+            // A port-forward leads to a service or a pod; there is no host to name.
+            SystemKind::Postgres | SystemKind::Redis if via.is_some() => &[],
             SystemKind::Postgres | SystemKind::Redis => &["host"],
             SystemKind::Http => &["base"],
             SystemKind::Kubernetes | SystemKind::Azure | SystemKind::Aws => &[],
@@ -140,7 +146,13 @@ impl System {
         } else {
             Vec::new()
         };
-        let via = map.get("via").map(Node::to_json);
+        for (name, value) in &headers {
+            check_header(r, name, value);
+        }
+        if let Some(node) = via {
+            read_via(r, node);
+        }
+        let via = via.map(Node::to_json);
         map.done(r);
         Self {
             name,
@@ -167,6 +179,50 @@ impl System {
     }
 }
 
+/// Through which cluster a system is reached.
+fn read_via(r: &mut Reader, node: &Node) {
+    let Some(mut map) = r.map(node, "`via`") else {
+        return;
+    };
+    if let Some(name) = map.get("kubernetes").and_then(|n| r.name(n, "kubernetes")) {
+        r.remember(Later::System(name, SystemKind::Kubernetes));
+    }
+    for (_, value) in map.pairs.iter().filter(|(k, _)| k.text != "kubernetes") {
+        r.remember_texts(value, false);
+    }
+}
+
+/// A header by whose name it holds a secret, and whose value stands in the file.
+fn check_header(r: &mut Reader, name: &Name, value: &str) {
+    let word = name.text.to_ascii_lowercase();
+    let secret = [
+        "authorization",
+        "token",
+        "key",
+        "secret",
+        "password",
+        "cookie",
+    ];
+    if secret.iter().any(|s| word.contains(s)) && !value.trim().is_empty() && !value.contains("${")
+    {
+        r.error(
+            "secret-in-text",
+            name.at,
+            format!("the header `{name}` holds a secret in the clear"),
+            "declare a variable of `type: secret` and write `${name}` here",
+        );
+    }
+}
+
+/// Does a password stand in this address, as in `http://user:password@host`?
+fn holds_password(address: &str) -> bool {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let login = authority.rsplit_once('@').map(|(login, _)| login);
+    let password = login.and_then(|l| l.split_once(':')).map(|(_, p)| p);
+    password.is_some_and(|p| !p.is_empty() && !p.contains("${"))
+}
+
 fn kind_of(r: &mut Reader, node: &Node) -> Option<SystemKind> {
     let word = r.text(node, "kind")?;
     let found = SystemKind::ALL.iter().find(|(w, _)| *w == word);
@@ -182,6 +238,14 @@ fn kind_of(r: &mut Reader, node: &Node) -> Option<SystemKind> {
 }
 
 fn check_field(r: &mut Reader, kind: SystemKind, key: &str, text: &str, node: &Node) {
+    if key == "base" && holds_password(text) {
+        r.error(
+            "secret-in-text",
+            node.at,
+            "a password stands in this address in the clear",
+            "give it by `bearer` or `headers`, with a variable of `type: secret`",
+        );
+    }
     if text.contains("${") {
         return;
     }

@@ -100,7 +100,8 @@ impl Choice {
         let suspect = map.names(r, "suspect");
         let evidence = Check::read_list(r, map.get("evidence"));
         let (go, pick) = (map.get("go"), map.get("pick"));
-        let next = match (go, pick, map.has("choices") || map.has("ask")) {
+        let asks = map.has("choices") || map.has("ask");
+        let next = match (go, pick, asks) {
             (Some(n), None, false) => Next::Go(r.names(n, "go")),
             (None, Some(n), false) => Next::Pick(r.names(n, "pick")),
             (None, None, true) => Next::Ask(Question::read_keys(r, &mut map)),
@@ -126,7 +127,8 @@ impl Choice {
         map.done(r);
         if let Next::Go(names) | Next::Pick(names) = &next
             && names.is_empty()
-            && (go.is_some() || pick.is_some())
+            && go.is_some() != pick.is_some()
+            && !asks
         {
             r.error(
                 "dead-end",

@@ -1,11 +1,14 @@
 //! A variable: its type, its sources, and what it refuses.
 
+mod reserved;
+
 use super::{
     check::Check,
     reader::{Name, Reader},
 };
 use crate::domain::{expect, text::Clean, units, yaml::Node};
 use regex::Regex;
+pub use reserved::is_reserved;
 use std::str::FromStr;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,32 @@ const TYPES: [(&str, VarType); 12] = [
     ("url", VarType::Url),
     ("secret", VarType::Secret),
 ];
+
+impl VarType {
+    /// What a bound of this type has to be, when it is not.
+    fn refuses_bound(self, bound: &str) -> Option<&'static str> {
+        let bound = bound.trim();
+        let (fits, wanted) = match self {
+            Self::Integer | Self::Number => {
+                (bound.parse::<f64>().is_ok_and(f64::is_finite), "a number")
+            }
+            Self::Timestamp => (
+                expect::moment(bound).is_some(),
+                "a moment with a zone: 2026-03-10T14:30:00Z",
+            ),
+            Self::Duration => (units::duration(bound).is_ok(), "a duration such as 1h30m"),
+            Self::Size => (units::size(bound).is_ok(), "a size such as 50Gi"),
+            Self::Text
+            | Self::Boolean
+            | Self::Choice
+            | Self::Host
+            | Self::Path
+            | Self::Url
+            | Self::Secret => (true, ""),
+        };
+        (!fits).then_some(wanted)
+    }
+}
 
 /// When a value must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +107,23 @@ impl Variable {
         let default_node = map.get("default");
         let example = map.prose(r, "example");
         let pattern_node = map.get("pattern");
+        if let Some(node) = default_node {
+            r.no_placeholder(node);
+        }
+        for key in ["min", "max"] {
+            if let Some(node) = map.get(key)
+                && let Some(text) = node.scalar()
+                && let Some(wanted) = kind.refuses_bound(text)
+            {
+                let shown = Clean::line(text);
+                r.error(
+                    "wrong-type",
+                    node.at,
+                    format!("`{key}` cannot be `{shown}`"),
+                    &format!("write {wanted}"),
+                );
+            }
+        }
         let mut variable = Self {
             kind,
             ask: map.prose(r, "ask"),
@@ -314,91 +360,6 @@ fn name_fits(r: &mut Reader, name: &Name) {
             "choose another name; set the program's own variable under a step's `env:`",
         );
     }
-}
-
-/// Names that the shell, the loader, libpq or the cloud tools would obey.
-pub fn is_reserved(name: &str) -> bool {
-    let upper = name.to_ascii_uppercase();
-    const EXACT: [&str; 28] = [
-        "PATH",
-        "HOME",
-        "IFS",
-        "SHELL",
-        "ENV",
-        "TMPDIR",
-        "KUBECONFIG",
-        "USER",
-        "LOGNAME",
-        "PWD",
-        "OLDPWD",
-        "CDPATH",
-        "PS4",
-        "SHELLOPTS",
-        "PROMPT_COMMAND",
-        "TERM",
-        "LANG",
-        "EDITOR",
-        "PAGER",
-        "NODE_OPTIONS",
-        "PYTHONPATH",
-        "PYTHONHOME",
-        "PERL5LIB",
-        "PERL5OPT",
-        "RUBYOPT",
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "NO_PROXY",
-    ];
-    const PREFIX: [&str; 10] = [
-        "LD_",
-        "BASH",
-        "AWS_",
-        "AZURE_",
-        "ARM_",
-        "DYLD_",
-        "LC_",
-        "GIT_",
-        "PGBACKREST_",
-        "REDISCLI_",
-    ];
-    const LIBPQ: [&str; 32] = [
-        "PGHOST",
-        "PGHOSTADDR",
-        "PGPORT",
-        "PGDATABASE",
-        "PGUSER",
-        "PGPASSWORD",
-        "PGPASSFILE",
-        "PGSERVICE",
-        "PGSERVICEFILE",
-        "PGOPTIONS",
-        "PGSSLMODE",
-        "PGSSLCERT",
-        "PGSSLKEY",
-        "PGSSLROOTCERT",
-        "PGSSLCRL",
-        "PGAPPNAME",
-        "PGCONNECT_TIMEOUT",
-        "PGCLIENTENCODING",
-        "PGTZ",
-        "PGDATESTYLE",
-        "PGDATA",
-        "PGREQUIREPEER",
-        "PGCHANNELBINDING",
-        "PGGSSENCMODE",
-        "PGKRBSRVNAME",
-        "PGREQUIRESSL",
-        "PGSSLCOMPRESSION",
-        "PGSSLSNI",
-        "PGTARGETSESSIONATTRS",
-        "PGLOCALEDIR",
-        "PGSYSCONFDIR",
-        "PGGEQO",
-    ];
-    EXACT.contains(&upper.as_str())
-        || LIBPQ.contains(&upper.as_str())
-        || PREFIX.iter().any(|p| upper.starts_with(p))
-        || upper.starts_with("BLACKSTART_")
 }
 
 #[cfg(test)]

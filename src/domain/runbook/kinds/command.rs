@@ -31,12 +31,16 @@ impl Words {
         if let Some(node) = map.get("script") {
             let text = r.text(node, "script")?;
             return Some(Self {
-                run: Run::Script { text, at: node.at },
+                run: Run::Script {
+                    text,
+                    at: node.text_at(),
+                },
                 exit,
             });
         }
         let node = map.required(r, "command")?;
         let arguments = r.texts(node, "command");
+        r.no_placeholder(node);
         if arguments.is_empty() {
             r.error(
                 "wrong-type",

@@ -15,6 +15,7 @@ pub struct Words {
 impl Words {
     pub fn read(r: &mut Reader, map: &mut Map<'_>) -> Option<Self> {
         let node = map.required(r, "dns")?;
+        r.no_placeholder(node);
         Some(Self {
             host: r.text(node, "dns")?,
             is: map.text(r, "is"),

@@ -13,6 +13,7 @@ pub struct Words {
 impl Words {
     pub fn read(r: &mut Reader, map: &mut Map<'_>) -> Option<Self> {
         let node = map.required(r, "file")?;
+        r.no_placeholder(node);
         let absent = map.get("exists").is_some() && !map.boolean(r, "exists");
         Some(Self {
             path: r.text(node, "file")?,

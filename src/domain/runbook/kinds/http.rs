@@ -17,6 +17,9 @@ pub struct Words {
 impl Words {
     pub fn read(r: &mut Reader, map: &mut Map<'_>) -> Option<Self> {
         let system = map.required(r, "http")?;
+        if let Some(node) = map.get("get") {
+            r.no_placeholder(node);
+        }
         let status_node = map.get("status");
         let status = status_node.and_then(|n| r.text(n, "status"));
         if let (Some(status), Some(node)) = (&status, status_node) {

@@ -80,10 +80,21 @@ impl Words {
     }
 
     pub fn templates(&self) -> Vec<(&str, bool)> {
-        self.words
-            .values()
-            .filter_map(|v| v.as_str())
-            .map(|v| (v, false))
-            .collect()
+        let mut all = Vec::new();
+        for value in self.words.values() {
+            texts(value, &mut all);
+        }
+        all
+    }
+}
+
+/// Every text in a value, however deep.
+fn texts<'a>(value: &'a serde_json::Value, all: &mut Vec<(&'a str, bool)>) {
+    use serde_json::Value as Json;
+    match value {
+        Json::String(text) => all.push((text.as_str(), false)),
+        Json::Array(items) => items.iter().for_each(|v| texts(v, all)),
+        Json::Object(map) => map.values().for_each(|v| texts(v, all)),
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
     }
 }

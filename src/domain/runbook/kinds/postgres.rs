@@ -19,12 +19,15 @@ impl Words {
         let system = map.required(r, "postgres")?;
         let query_node = map.get("query");
         let query = query_node.and_then(|n| r.text(n, "query"));
+        for node in query_node.into_iter().chain(map.get("params")) {
+            r.no_placeholder(node);
+        }
         if let (Some(query), Some(node)) = (&query, query_node) {
-            if let Some(word) = writes(query) {
+            if let Some(what) = writes(query) {
                 r.error(
                     "write-in-check",
                     node.at,
-                    format!("a check only looks, but this query begins with {word}"),
+                    format!("a check only looks, but this query {what}"),
                     "one SELECT, WITH or VALUES; what changes something is a `run` step",
                 );
             }
@@ -84,8 +87,8 @@ pub fn squeeze(query: &str) -> String {
     query.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The word that makes a statement more than a look: judged by its first word, and for WITH by the
-/// words that change data.
+/// What makes a statement more than a look: its first word, a second statement, and words that
+/// change data, make a table or lock rows.
 fn writes(query: &str) -> Option<String> {
     let bare = without_literals(query).to_ascii_uppercase();
     let words: Vec<&str> = bare
@@ -94,17 +97,26 @@ fn writes(query: &str) -> Option<String> {
         .collect();
     let first = *words.first()?;
     if !matches!(first, "SELECT" | "WITH" | "VALUES") {
-        return Some(first.to_owned());
+        return Some(format!("begins with {first}"));
     }
     if bare.trim_end().trim_end_matches(';').contains(';') {
-        return Some("more than one statement".to_owned());
+        return Some("holds more than one statement".to_owned());
     }
     let changing = ["INSERT", "UPDATE", "DELETE", "MERGE"];
-    if first == "WITH" {
-        return words
-            .iter()
-            .find(|w| changing.contains(w))
-            .map(|w| (*w).to_owned());
+    for (i, word) in words.iter().enumerate() {
+        match (*word, &words[i + 1..]) {
+            ("INTO", _) => return Some("makes a table: INTO".to_owned()),
+            (
+                "FOR",
+                ["UPDATE" | "SHARE", ..] | ["KEY", "SHARE", ..] | ["NO", "KEY", "UPDATE", ..],
+            ) => {
+                return Some("locks the rows it reads".to_owned());
+            }
+            (word, _) if first == "WITH" && changing.contains(&word) => {
+                return Some(format!("changes data: {word}"));
+            }
+            _ => {}
+        }
     }
     None
 }
@@ -158,10 +170,27 @@ mod tests {
 
     #[test]
     fn what_changes_data_is_no_look() {
-        assert_eq!(writes("DELETE FROM t"), Some("DELETE".into()));
-        assert!(writes("WITH x AS (DELETE FROM t RETURNING 1) SELECT 1").is_some());
-        assert!(writes("SELECT 1; DROP TABLE t").is_some());
-        assert_eq!(writes("SELECT 'DELETE; x' -- UPDATE\n;"), None);
-        assert_eq!(writes("  /* INSERT */ values (1)"), None);
+        for query in [
+            "DELETE FROM t",
+            "WITH x AS (DELETE FROM t RETURNING 1) SELECT 1",
+            "WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x",
+            "SELECT 1; DROP TABLE t",
+            "SELECT * INTO t2 FROM t",
+            "SELECT 1 FROM t FOR UPDATE",
+            "SELECT 1 FROM t for no key update",
+            "SELECT 1 FROM t FOR KEY SHARE",
+        ] {
+            assert!(writes(query).is_some(), "{query}");
+        }
+        for query in [
+            "SELECT 'DELETE; x' -- UPDATE\n;",
+            "  /* INSERT */ values (1)",
+            "SELECT substring(name FOR 3), \"into\" FROM t",
+            "SELECT 'x into y', for_update FROM updates WHERE deleted",
+            "WITH a AS (SELECT 1) SELECT * FROM a",
+            "SELECT EXTRACT(epoch FROM x) FOR_share FROM t",
+        ] {
+            assert_eq!(writes(query), None, "{query}");
+        }
     }
 }

@@ -12,6 +12,7 @@ pub struct Words {
 impl Words {
     pub fn read(r: &mut Reader, map: &mut Map<'_>) -> Option<Self> {
         let node = map.required(r, "tcp")?;
+        r.no_placeholder(node);
         let address = r.text(node, "tcp")?;
         needs_port(r, node, &address);
         Some(Self { address })

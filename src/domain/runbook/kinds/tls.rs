@@ -21,6 +21,7 @@ pub struct Words {
 impl Words {
     pub fn read(r: &mut Reader, map: &mut Map<'_>) -> Option<Self> {
         let node = map.required(r, "tls")?;
+        r.no_placeholder(node);
         let address = r.text(node, "tls")?;
         super::tcp::needs_port(r, node, &address);
         Some(Self {
