@@ -9,12 +9,8 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    domain::{
-        event::{Mode, World},
-        text::Clean,
-        yaml,
-    },
-    engine::{Given, Handle, Opening, reopen},
+    domain::{text::Clean, yaml},
+    engine::{Given, Handle, reopen},
     store::Store,
     tui::{self, Cockpit, Ended, Opener, RunbookOffer, StartAt},
 };
@@ -61,14 +57,7 @@ impl Door {
         found.must_be_trusted(&self.store)?;
         let values = Given::resolve(&runbook, &self.set, environment, true)
             .map_err(|why| Failure::usage(why, "see `variables:` of the runbook"))?;
-        let opening = Opening {
-            bytes: &found.bytes,
-            sha256: found.sha256.clone(),
-            file: found.file.clone(),
-            runbook,
-            mode: Mode::Live,
-            world: World::Live,
-        };
+        let opening = found.opening(runbook);
         let given = Given {
             values,
             ..Given::default()

@@ -3,11 +3,12 @@
 use super::{Exit, Failure, say, settings::Settings};
 use crate::{
     domain::{
+        event::{Mode, World},
         finding::{Finding, Pos, Severity},
         runbook::{Runbook, kinds::CheckKind, kinds::command},
         text::Clean,
     },
-    engine::OpenError,
+    engine::{OpenError, Opening},
     store::{Store, StoreError, sha256},
 };
 use serde_json::json;
@@ -65,8 +66,28 @@ impl Found {
         })
     }
 
-    fn folder(&self) -> Option<&Path> {
-        self.file.as_deref().and_then(Path::parent)
+    /// Remembers that a person trusts these bytes.
+    pub(super) fn trust(&self, store: &Store) -> Result<(), Failure> {
+        let path = self
+            .file
+            .as_deref()
+            .map(|p| p.display().to_string())
+            .unwrap_or_default();
+        store
+            .trust(&self.sha256, &path, &crate::who())
+            .map_err(|e| Failure::new(Exit::Failed, format!("trust cannot be kept: {e}"), ""))
+    }
+
+    /// A live incident of this runbook, not yet opened.
+    pub(super) fn opening(&self, runbook: Runbook) -> Opening<'_> {
+        Opening {
+            bytes: &self.bytes,
+            sha256: self.sha256.clone(),
+            file: self.file.clone(),
+            runbook,
+            mode: Mode::Live,
+            world: World::Live,
+        }
     }
 
     /// Every finding, those that need a shell included.
@@ -308,14 +329,7 @@ pub(super) fn trust(settings: &Settings, file: &str, as_json: bool) -> Result<Ex
     let found = Found::read(file)?;
     let runbook = found.runbook()?;
     let store = settings.store()?;
-    let path = found
-        .file
-        .as_deref()
-        .map(|p| p.display().to_string())
-        .unwrap_or_default();
-    store
-        .trust(&found.sha256, &path, &crate::who())
-        .map_err(|e| Failure::new(Exit::Failed, format!("this cannot be kept: {e}"), ""))?;
+    found.trust(&store)?;
     if as_json {
         super::say_json(&json!({"file": found.shown, "id": runbook.id, "sha256": found.sha256}));
     } else {
@@ -324,7 +338,6 @@ pub(super) fn trust(settings: &Settings, file: &str, as_json: bool) -> Result<Ex
             found.shown, found.sha256
         ));
     }
-    debug_assert!(found.file.is_none() || found.folder().is_some());
     Ok(Exit::Done)
 }
 

@@ -16,14 +16,13 @@ use crate::{
     clock,
     domain::{
         decide::{Command, Refusal},
-        event::{Mode, World},
         incident::IncidentState,
         plan::{self, Chosen, PlanError},
         runbook::find_step,
         text::Clean,
         units,
     },
-    engine::{Given, Opening, reopen},
+    engine::{Given, reopen},
     store::{IncidentDir, Store},
 };
 use chrono::{DateTime, Utc};
@@ -70,14 +69,7 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
     let runbook = found.runbook()?;
     let store = settings.store()?;
     if args.trust {
-        let path = found
-            .file
-            .as_deref()
-            .map(|p| p.display().to_string())
-            .unwrap_or_default();
-        store
-            .trust(&found.sha256, &path, &crate::who())
-            .map_err(|e| Failure::new(Exit::Failed, format!("trust cannot be kept: {e}"), ""))?;
+        found.trust(&store)?;
     }
     found.must_be_trusted(&store)?;
     let said = Said::read(&args.given)?;
@@ -137,14 +129,7 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
     let runtime = runtime()?;
     runtime.block_on(async {
         let (lines, written) = mpsc::unbounded_channel();
-        let opening = Opening {
-            bytes: &found.bytes,
-            sha256: found.sha256.clone(),
-            file: found.file.clone(),
-            runbook,
-            mode: Mode::Live,
-            world: World::Live,
-        };
+        let opening = found.opening(runbook);
         let given = Given {
             values,
             accepted: said.accept.clone(),

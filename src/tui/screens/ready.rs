@@ -4,7 +4,7 @@ mod items;
 
 use super::{
     Ask, News, Screen, Token, Typing, View, Want, identity,
-    value::{Heard, Typed, Value},
+    value::{self, Heard, Value},
 };
 use crate::{
     domain::{decide::Command, event::CheckResult, finding::Severity, runbook::Runbook},
@@ -267,30 +267,15 @@ impl Screen for Ready {
     }
 
     fn typing(&self) -> Typing {
-        match self.value {
-            Some(_) => Typing::EnterActs,
-            None => Typing::Keys,
-        }
+        value::typing(self.value.as_ref())
     }
 
     fn typed(&mut self, key: KeyEvent, _at: &View) -> Want {
-        let Some(value) = &mut self.value else {
-            return Want::Nothing;
-        };
-        match value.typed(key) {
-            Typed::Stays(want) => want,
-            Typed::Closes => {
-                self.value = None;
-                Want::Draw
-            }
-        }
+        value::typed(&mut self.value, key)
     }
 
     fn pasted(&mut self, text: &str) -> Want {
-        if let Some(value) = &mut self.value {
-            value.pasted(text);
-        }
-        Want::Draw
+        value::pasted(self.value.as_mut(), text)
     }
 
     fn news(&mut self, news: &News, at: &View) -> Want {

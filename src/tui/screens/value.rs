@@ -1,7 +1,7 @@
 //! A field for one value that the runbook declares: its question, type, example, help and hints above,
 //! masked where it is a secret. Whoever opens it passes keys and news on.
 
-use super::{Ask, News, Token, View, Want};
+use super::{Ask, News, Token, Typing, View, Want};
 use crate::{
     domain::{event::CheckResult, runbook::Variable},
     engine::Look,
@@ -41,6 +41,36 @@ pub(crate) enum Heard {
     More,
     /// The value is held now.
     Held,
+}
+
+/// How keys are taken while a screen may have such a field open.
+pub(super) fn typing(open: Option<&Value>) -> Typing {
+    match open {
+        Some(_) => Typing::EnterActs,
+        None => Typing::Keys,
+    }
+}
+
+/// A key for the field that may be open; one that closes it leaves none.
+pub(super) fn typed(open: &mut Option<Value>, key: KeyEvent) -> Want {
+    let Some(value) = open else {
+        return Want::Nothing;
+    };
+    match value.typed(key) {
+        Typed::Stays(want) => want,
+        Typed::Closes => {
+            *open = None;
+            Want::Draw
+        }
+    }
+}
+
+/// Pasted text for the field that may be open.
+pub(super) fn pasted(open: Option<&mut Value>, text: &str) -> Want {
+    if let Some(value) = open {
+        value.pasted(text);
+    }
+    Want::Draw
 }
 
 impl Value {
