@@ -3,6 +3,7 @@
 mod cockpit;
 mod headless;
 mod incidents;
+mod lint;
 mod load;
 mod settings;
 
@@ -141,6 +142,9 @@ enum Command {
         /// Warnings count as errors
         #[arg(long)]
         strict: bool,
+        /// Ask the installed tools which options they have
+        #[arg(long)]
+        tools: bool,
     },
     /// Trust a runbook's bytes: it may run and probe from now on
     Trust {
@@ -284,7 +288,15 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             files,
             json,
             strict,
-        }) => load::lint(&files, json, strict),
+            tools,
+        }) => lint::lint(
+            &files,
+            lint::Wanted {
+                json,
+                strict,
+                tools,
+            },
+        ),
         Some(Command::Trust { file, json }) => load::trust(&settings, &file, json),
     }
 }

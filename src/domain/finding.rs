@@ -22,6 +22,18 @@ impl Pos {
 pub enum Severity {
     Error,
     Warning,
+    /// A warning that the runbook accepts, with its reason.
+    Accepted,
+}
+
+impl Severity {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Accepted => "accepted",
+        }
+    }
 }
 
 /// One finding of lint: a stable code, where, what, and what to write instead.
@@ -30,6 +42,8 @@ pub struct Finding {
     pub code: &'static str,
     pub severity: Severity,
     pub at: Pos,
+    /// What it is about, as `accept` names it: a step, a procedure, a system, a severity.
+    pub place: String,
     pub message: String,
     pub help: String,
 }
@@ -40,6 +54,7 @@ impl Finding {
             code,
             severity: Severity::Error,
             at,
+            place: String::new(),
             message: short(message.into()),
             help: String::new(),
         }
@@ -62,10 +77,7 @@ impl Finding {
     ///    = did you mean `title`?
     /// ```
     pub fn render(&self, file: &str, source: &str) -> String {
-        let kind = match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
+        let kind = self.severity.as_str();
         let mut out = format!("{kind}[{}]: {}\n", self.code, self.message);
         if self.at == Pos::NONE {
             out.push_str(&format!("  --> {file}\n"));

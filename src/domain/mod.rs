@@ -8,6 +8,7 @@ pub mod expect;
 pub mod failures;
 pub mod finding;
 pub mod incident;
+pub mod lint;
 pub mod plan;
 pub mod redact;
 pub mod runbook;

@@ -58,19 +58,28 @@ pub struct Runbook {
 impl Runbook {
     /// Reads and checks a file. `Err` holds every finding when one of them is an error.
     pub fn read(bytes: &[u8]) -> Result<(Self, Vec<Finding>), Vec<Finding>> {
-        let root = yaml::read(bytes).map_err(|finding| vec![finding])?;
+        match Self::examine(bytes) {
+            (Some(runbook), findings)
+                if !findings.iter().any(|f| f.severity == Severity::Error) =>
+            {
+                Ok((runbook, findings))
+            }
+            (_, findings) => Err(findings),
+        }
+    }
+
+    /// The same for who looks at it only: what could be read of a runbook although it has errors.
+    pub fn examine(bytes: &[u8]) -> (Option<Self>, Vec<Finding>) {
+        let root = match yaml::read(bytes) {
+            Ok(root) => root,
+            Err(finding) => return (None, vec![finding]),
+        };
         let mut r = Reader::default();
         let runbook = parts::read_runbook(&mut r, &root);
         if let Some(runbook) = &runbook {
             faults::find(&mut r, runbook);
         }
-        let findings = r.into_findings();
-        match runbook {
-            Some(runbook) if !findings.iter().any(|f| f.severity == Severity::Error) => {
-                Ok((runbook, findings))
-            }
-            _ => Err(findings),
-        }
+        (runbook, r.into_findings())
     }
 
     pub fn procedure(&self, id: &str) -> Option<&Procedure> {

@@ -72,6 +72,7 @@ pub struct OnHand {
 
 #[derive(Clone, Debug)]
 pub struct Reference {
+    pub at: Pos,
     pub title: String,
     pub near: Option<Name>,
     pub text: String,
@@ -380,6 +381,7 @@ fn read_on_hand(r: &mut Reader, node: &Node) -> Option<OnHand> {
 fn read_reference(r: &mut Reader, node: &Node) -> Option<Reference> {
     let mut map = r.map(node, "a reference")?;
     let reference = Reference {
+        at: node.at,
         title: map.required_text(r, "title"),
         near: map.get("near").and_then(|n| r.name(n, "near")),
         text: map.prose(r, "text").unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! What a script says about variables: which it names, and the slips that bash would not notice.
 
+pub mod commands;
 mod shell;
 mod words;
 
@@ -153,7 +154,7 @@ fn is_word(c: char) -> bool {
 }
 
 /// Where a byte of a text stands in the file.
-fn place(text: &str, start: Pos, byte: usize) -> Pos {
+pub fn place(text: &str, start: Pos, byte: usize) -> Pos {
     let before = text.get(..byte).unwrap_or(text);
     let line = before.bytes().filter(|b| *b == b'\n').count();
     let from = before.rfind('\n').map_or(0, |at| at + 1);

@@ -124,6 +124,8 @@ impl Default for StopLadder {
 #[derive(Clone, Debug)]
 pub struct Step {
     pub at: Pos,
+    /// Where the text of a manual step begins.
+    pub text_at: Pos,
     pub id: Name,
     pub title: String,
     pub phase: Option<Name>,
@@ -222,8 +224,10 @@ impl Step {
             Some("true") => true,
             _ => !r.names(n, "fences").is_empty(),
         });
+        let text_at = map.get("manual").map_or(node.at, Node::text_at);
         let step = Self {
             at: node.at,
+            text_at,
             id: map.id(r, "id"),
             title: map.required_text(r, "title"),
             phase: map.get("phase").and_then(|n| r.name(n, "phase")),

@@ -1,0 +1,778 @@
+//! From bytes to commands, in one pass: nested commands are read where they stand.
+
+use super::{Command, Commands, Pipeline, Redirect, Use, Word};
+
+/// Deeper nesting is skipped: nobody reads it, and the stack is not endless.
+const DEEPEST: usize = 60;
+
+pub(super) struct Lexer<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+    depth: usize,
+    found: Commands,
+    /// Here-documents whose text begins on the next line: the delimiter, whether tabs are cut.
+    waiting: Vec<Waiting>,
+    /// Texts of here-documents in the order in which they were asked for.
+    heres: Vec<String>,
+}
+
+struct Waiting {
+    ends: String,
+    tabs: bool,
+    number: usize,
+}
+
+/// What ends a list of commands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    End,
+    /// `)`, of a subshell or a substitution.
+    Parenthesis,
+    Backquote,
+    /// `}`, `fi`, `done`, `esac`, `;;`, `then` …: the caller looks.
+    Word,
+}
+
+impl<'a> Lexer<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            bytes: text.as_bytes(),
+            at: 0,
+            depth: 0,
+            found: Commands::default(),
+            waiting: Vec::new(),
+            heres: Vec::new(),
+        }
+    }
+
+    pub(super) fn read(mut self) -> Commands {
+        while self.at < self.bytes.len() {
+            self.list(Until::End, &Use::Statement);
+            // A word that ends nothing: over it.
+            self.at += 1;
+        }
+        self.here_documents();
+        let heres = std::mem::take(&mut self.heres);
+        let commands = self
+            .found
+            .pipelines
+            .iter_mut()
+            .flat_map(|p| &mut p.commands);
+        for redirect in commands.flat_map(|c| &mut c.redirects) {
+            if redirect.sign == "<<" {
+                let number = redirect.to.text.parse::<usize>().ok();
+                let text = number.and_then(|n| heres.get(n)).cloned();
+                redirect.to.text = text.unwrap_or_default();
+            }
+        }
+        self.found
+    }
+
+    fn peek(&self, ahead: usize) -> u8 {
+        self.bytes.get(self.at + ahead).copied().unwrap_or(0)
+    }
+
+    fn starts(&self, text: &str) -> bool {
+        self.bytes[self.at.min(self.bytes.len())..].starts_with(text.as_bytes())
+    }
+
+    /// Over blanks, joined lines and comments; a line's end only where `lines` says so.
+    fn blanks(&mut self, lines: bool) {
+        loop {
+            match self.peek(0) {
+                b' ' | b'\t' | b'\r' => self.at += 1,
+                b'\\' if self.peek(1) == b'\n' => self.at += 2,
+                b'#' => {
+                    while self.at < self.bytes.len() && self.peek(0) != b'\n' {
+                        self.at += 1;
+                    }
+                }
+                b'\n' if lines => self.line(),
+                _ => return,
+            }
+        }
+    }
+
+    /// Over the end of a line, and over the here-documents that begin behind it.
+    fn line(&mut self) {
+        self.at += 1;
+        self.here_documents();
+    }
+
+    fn here_documents(&mut self) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            let mut body = String::new();
+            while self.at < self.bytes.len() {
+                let rest = &self.text[self.at..];
+                let line = rest.split_inclusive('\n').next().unwrap_or(rest);
+                self.at += line.len();
+                let bare = line.trim_end_matches('\n');
+                let bare = if waiting.tabs {
+                    bare.trim_start_matches('\t')
+                } else {
+                    bare
+                };
+                if bare == waiting.ends {
+                    break;
+                }
+                body.push_str(bare);
+                body.push('\n');
+            }
+            if let Some(place) = self.heres.get_mut(waiting.number) {
+                *place = body;
+            }
+        }
+    }
+
+    /// The reserved word that stands here as a whole.
+    fn reserved(&self) -> Option<&'a str> {
+        let rest = &self.text[self.at..];
+        let end = rest
+            .bytes()
+            .position(|b| !(b.is_ascii_lowercase() || matches!(b, b'{' | b'}' | b'!' | b'[')))
+            .unwrap_or(rest.len());
+        let word = &rest[..end];
+        let after = rest.as_bytes().get(end).copied().unwrap_or(b' ');
+        let whole = matches!(
+            after,
+            b' ' | b'\t' | b'\n' | b'\r' | b';' | b'&' | b'|' | b'(' | b')' | b'\\' | b'`'
+        ) || (after == b'>' || after == b'<');
+        const WORDS: [&str; 19] = [
+            "if", "then", "elif", "else", "fi", "while", "until", "do", "done", "for", "select",
+            "case", "esac", "{", "}", "!", "time", "function", "[[",
+        ];
+        WORDS.iter().find(|w| whole && **w == word).copied()
+    }
+
+    /// Pipelines until what ends them; stands before it afterwards.
+    fn list(&mut self, until: Until, usage: &Use) {
+        if self.depth >= DEEPEST {
+            self.at = self.bytes.len();
+            return;
+        }
+        self.depth += 1;
+        loop {
+            self.blanks(true);
+            match self.peek(0) {
+                0 if self.at >= self.bytes.len() => break,
+                b')' => {
+                    if until != Until::End {
+                        break;
+                    }
+                    self.at += 1;
+                    continue;
+                }
+                b'`' if until == Until::Backquote => break,
+                b';' if self.peek(1) == b';' && until == Until::Word => break,
+                b';' | b'&' | b'|' => {
+                    self.at += 1;
+                    continue;
+                }
+                _ => {}
+            }
+            if until == Until::Word
+                && let Some("then" | "elif" | "else" | "fi" | "do" | "done" | "esac" | "}") =
+                    self.reserved()
+            {
+                break;
+            }
+            let before = self.at;
+            self.pipeline(until, usage);
+            if self.at == before {
+                self.at += 1;
+            }
+        }
+        self.depth -= 1;
+    }
+
+    fn pipeline(&mut self, until: Until, usage: &Use) {
+        let at = self.at;
+        let mut pipeline = Pipeline {
+            commands: Vec::new(),
+            usage: usage.clone(),
+            guarded: false,
+            at,
+        };
+        loop {
+            self.blanks(!pipeline.commands.is_empty());
+            while let Some(word @ ("!" | "time")) = self.reserved() {
+                pipeline.guarded |= word == "!";
+                self.at += word.len();
+                self.blanks(false);
+            }
+            let from = self.at;
+            let command = self.command(until, usage);
+            if self.at == from {
+                break;
+            }
+            pipeline.commands.push(command);
+            self.blanks(false);
+            if self.peek(0) == b'|' && self.peek(1) != b'|' {
+                self.at += if self.peek(1) == b'&' { 2 } else { 1 };
+            } else {
+                break;
+            }
+        }
+        self.blanks(false);
+        pipeline.guarded |= self.starts("||");
+        if self.starts("||") || self.starts("&&") {
+            self.at += 2;
+        }
+        if !pipeline.commands.is_empty() {
+            self.found.pipelines.push(pipeline);
+        }
+    }
+
+    fn command(&mut self, until: Until, usage: &Use) -> Command {
+        let mut command = Command {
+            at: self.at,
+            ..Command::default()
+        };
+        if self.compound(&mut command, usage) {
+            command.group = true;
+            self.tail(&mut command);
+            return command;
+        }
+        loop {
+            self.blanks(false);
+            let byte = self.peek(0);
+            if self.at >= self.bytes.len() || matches!(byte, b'\n' | b';' | b'|' | b')') {
+                break;
+            }
+            if byte == b'&' && self.peek(1) != b'>' {
+                break;
+            }
+            if byte == b'`' && until == Until::Backquote {
+                break;
+            }
+            if byte == b'(' {
+                if command.words.len() == 1 && self.is_function() {
+                    let name = command.words.pop().map(|w| w.text).unwrap_or_default();
+                    self.found.functions.insert(name);
+                    command.group = true;
+                    self.blanks(true);
+                    self.compound(&mut command, usage);
+                    self.tail(&mut command);
+                    return command;
+                }
+                self.at += 1;
+                continue;
+            }
+            if self.redirect(&mut command) {
+                continue;
+            }
+            let from = self.at;
+            let first = command.words.is_empty();
+            if first && let Some(name) = self.assignment() {
+                let inner = Use::Assigned(name.clone());
+                let word = if self.peek(0) == b'(' {
+                    self.array();
+                    Word::default()
+                } else {
+                    self.word(until, &inner)
+                };
+                command.assigned.push((name, word));
+                continue;
+            }
+            let declares = matches!(
+                command.name(),
+                "export" | "local" | "declare" | "readonly" | "typeset"
+            );
+            let inner = match self.text[self.at..].split_once('=') {
+                Some((name, _)) if declares && super::super::words::is_whole_name(name) => {
+                    Use::Assigned(name.to_owned())
+                }
+                _ => Use::Argument,
+            };
+            let word = self.word(until, &inner);
+            if self.at == from {
+                break;
+            }
+            command.words.push(word);
+        }
+        command
+    }
+
+    /// `(` `)` behind a name.
+    fn is_function(&mut self) -> bool {
+        let rest = self.text[self.at + 1..].trim_start_matches([' ', '\t']);
+        if !rest.starts_with(')') {
+            return false;
+        }
+        self.at = self.text.len() - rest.len() + 1;
+        true
+    }
+
+    /// Redirections behind a group.
+    fn tail(&mut self, command: &mut Command) {
+        loop {
+            self.blanks(false);
+            if !self.redirect(command) {
+                return;
+            }
+        }
+    }
+
+    /// Reads `( … )`, `{ … }`, `if …`, loops, `case`, `[[ … ]]` and `(( … ))`, if one stands here.
+    fn compound(&mut self, command: &mut Command, usage: &Use) -> bool {
+        if self.starts("((") {
+            let from = self.at;
+            self.at += 2;
+            self.arithmetic(1);
+            command.words.push(Word {
+                text: "((".to_owned(),
+                at: from,
+                ..Word::default()
+            });
+            return true;
+        }
+        if self.peek(0) == b'(' {
+            self.at += 1;
+            self.list(Until::Parenthesis, usage);
+            self.at += usize::from(self.peek(0) == b')');
+            return true;
+        }
+        let Some(word) = self.reserved() else {
+            return false;
+        };
+        let from = self.at;
+        self.at += word.len();
+        match word {
+            "{" => {
+                self.list(Until::Word, usage);
+                self.over("}");
+            }
+            "if" => loop {
+                self.list(Until::Word, &Use::Condition);
+                self.over("then");
+                self.list(Until::Word, usage);
+                if self.over("elif") {
+                    continue;
+                }
+                if self.over("else") {
+                    self.list(Until::Word, usage);
+                }
+                self.over("fi");
+                break;
+            },
+            "while" | "until" => {
+                self.list(Until::Word, &Use::Condition);
+                self.body(usage);
+            }
+            "for" | "select" => {
+                self.blanks(false);
+                if self.starts("((") {
+                    self.at += 2;
+                    self.arithmetic(1);
+                }
+                while self.at < self.bytes.len() && !matches!(self.peek(0), b';' | b'\n') {
+                    let before = self.at;
+                    self.word(Until::End, &Use::Argument);
+                    self.blanks(false);
+                    if self.at == before {
+                        break;
+                    }
+                }
+                self.body(usage);
+            }
+            "case" => self.cases(usage),
+            "function" => {
+                self.blanks(false);
+                let name = self.word(Until::End, &Use::Argument).text;
+                self.found
+                    .functions
+                    .insert(name.trim_end_matches("()").to_owned());
+                self.blanks(false);
+                if self.starts("()") {
+                    self.at += 2;
+                }
+                self.blanks(true);
+                self.compound(command, usage);
+            }
+            "[[" => {
+                command.words = self.test(from);
+                command.group = false;
+                self.at = self.at.min(self.bytes.len());
+                return false;
+            }
+            // An end without a beginning: over it.
+            _ => {}
+        }
+        true
+    }
+
+    fn body(&mut self, usage: &Use) {
+        self.blanks(true);
+        if self.peek(0) == b';' {
+            self.at += 1;
+            self.blanks(true);
+        }
+        self.over("do");
+        self.list(Until::Word, usage);
+        self.over("done");
+    }
+
+    /// Over the reserved word, if it stands here.
+    fn over(&mut self, word: &str) -> bool {
+        self.blanks(true);
+        let is = self.reserved() == Some(word);
+        if is {
+            self.at += word.len();
+        }
+        is
+    }
+
+    fn cases(&mut self, usage: &Use) {
+        self.blanks(false);
+        self.word(Until::End, &Use::Argument);
+        self.blanks(true);
+        if self.starts("in") {
+            self.at += 2;
+        }
+        loop {
+            self.blanks(true);
+            if self.at >= self.bytes.len() || self.over("esac") {
+                return;
+            }
+            let before = self.at;
+            // The pattern.
+            self.at += usize::from(self.peek(0) == b'(');
+            while self.at < self.bytes.len() && self.peek(0) != b')' {
+                let from = self.at;
+                self.blanks(true);
+                self.word(Until::End, &Use::Argument);
+                self.at += usize::from(self.peek(0) == b'|' || self.at == from);
+            }
+            self.at += 1;
+            self.list(Until::Word, usage);
+            while matches!(self.peek(0), b';' | b'&') {
+                self.at += 1;
+            }
+            if self.at == before {
+                return;
+            }
+        }
+    }
+
+    /// The words of `[[ … ]]`.
+    fn test(&mut self, from: usize) -> Vec<Word> {
+        let mut words = vec![Word {
+            text: "[[".to_owned(),
+            at: from,
+            ..Word::default()
+        }];
+        loop {
+            self.blanks(true);
+            if self.at >= self.bytes.len() {
+                return words;
+            }
+            if self.starts("]]") {
+                words.push(Word {
+                    text: "]]".to_owned(),
+                    at: self.at,
+                    ..Word::default()
+                });
+                self.at += 2;
+                return words;
+            }
+            let before = self.at;
+            let sign = ["&&", "||", "<", ">", "(", ")", "|", "&", ";"];
+            if let Some(sign) = sign.iter().find(|s| self.starts(s)) {
+                self.at += sign.len();
+                words.push(Word {
+                    text: (*sign).to_owned(),
+                    at: before,
+                    ..Word::default()
+                });
+                continue;
+            }
+            let word = self.word(Until::End, &Use::Argument);
+            if self.at == before {
+                self.at += 1;
+            }
+            words.push(word);
+        }
+    }
+
+    /// `NAME=` or `NAME+=` or `NAME[…]=` at the beginning of a command, and over it.
+    fn assignment(&mut self) -> Option<String> {
+        let rest = &self.text[self.at..];
+        let line = rest
+            .split(['\n', ' ', ';', '|', '&'])
+            .next()
+            .unwrap_or_default();
+        let name = super::super::words::assigned(line)?.to_owned();
+        let sign = line.get(name.len()..)?.find('=')?;
+        self.at += name.len() + sign + 1;
+        Some(name)
+    }
+
+    /// `( … )` behind `name=`.
+    fn array(&mut self) {
+        self.at += 1;
+        loop {
+            self.blanks(true);
+            if self.at >= self.bytes.len() || self.peek(0) == b')' {
+                self.at = (self.at + 1).min(self.bytes.len());
+                return;
+            }
+            let before = self.at;
+            self.word(Until::Parenthesis, &Use::Argument);
+            if self.at == before {
+                self.at += 1;
+            }
+        }
+    }
+
+    fn redirect(&mut self, command: &mut Command) -> bool {
+        let from = self.at;
+        let mut at = self.at;
+        while self.bytes.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
+        }
+        let number = self.text[from..at].parse().ok();
+        let rest = &self.text[at..];
+        // `<(…)` and `>(…)` are words.
+        if rest.starts_with("<(") || rest.starts_with(">(") {
+            return false;
+        }
+        const SIGNS: [&str; 12] = [
+            "&>>", "<<<", "<<-", "&>", "<<", "<&", "<>", ">>", ">&", ">|", "<", ">",
+        ];
+        let Some(sign) = SIGNS.iter().find(|s| rest.starts_with(**s)) else {
+            return false;
+        };
+        if number.is_some() && sign.starts_with('&') {
+            return false;
+        }
+        self.at = at + sign.len();
+        self.blanks(false);
+        let target = self.at;
+        let mut to = self.word(Until::End, &Use::Argument);
+        if sign.starts_with("<<") && *sign != "<<<" {
+            let number = self.heres.len();
+            self.heres.push(String::new());
+            self.waiting.push(Waiting {
+                ends: to.text.clone(),
+                tabs: *sign == "<<-",
+                number,
+            });
+            to = Word {
+                text: number.to_string(),
+                at: target,
+                quoted: to.quoted,
+                ..Word::default()
+            };
+        }
+        command.redirects.push(Redirect {
+            sign: sign.trim_end_matches('-').to_owned(),
+            from: number,
+            to,
+        });
+        true
+    }
+
+    /// One word; commands within it are read as well.
+    fn word(&mut self, until: Until, usage: &Use) -> Word {
+        let mut word = Word {
+            at: self.at,
+            ..Word::default()
+        };
+        while self.at < self.bytes.len() {
+            match self.peek(0) {
+                b' ' | b'\t' | b'\n' | b'\r' | b';' | b'|' | b'&' | b')' => break,
+                b'(' if !word.text.ends_with(['?', '*', '+', '@', '!']) => break,
+                b'(' => {
+                    word.text.push('(');
+                    self.at += 1;
+                    while self.at < self.bytes.len() && !matches!(self.peek(0), b')' | b'\n') {
+                        self.letter(&mut word);
+                    }
+                    word.text.push(')');
+                    self.at += 1;
+                }
+                b'<' | b'>' if self.peek(1) == b'(' => {
+                    let from = self.at;
+                    self.at += 2;
+                    self.nested(Until::Parenthesis, &Use::Argument);
+                    word.text.push_str(&self.text[from..self.at]);
+                    word.substituted = true;
+                }
+                b'<' | b'>' => break,
+                b'`' if until == Until::Backquote => break,
+                b'\'' => {
+                    self.at += 1;
+                    let rest = &self.text[self.at..];
+                    let end = rest.find('\'').unwrap_or(rest.len());
+                    word.text.push_str(&rest[..end]);
+                    self.at = (self.at + end + 1).min(self.bytes.len());
+                    word.quoted = true;
+                }
+                b'"' => self.double(&mut word, until, usage),
+                b'\\' if self.peek(1) == b'\n' => self.at += 2,
+                b'\\' => {
+                    self.at += 1;
+                    self.letter(&mut word);
+                }
+                b'$' | b'`' => self.dollar(&mut word, until, usage),
+                _ => self.letter(&mut word),
+            }
+        }
+        word
+    }
+
+    fn letter(&mut self, word: &mut Word) {
+        if let Some(letter) = self.text[self.at.min(self.text.len())..].chars().next() {
+            word.text.push(letter);
+            self.at += letter.len_utf8();
+        }
+    }
+
+    fn double(&mut self, word: &mut Word, until: Until, usage: &Use) {
+        self.at += 1;
+        word.quoted = true;
+        while self.at < self.bytes.len() {
+            match self.peek(0) {
+                b'"' => {
+                    self.at += 1;
+                    return;
+                }
+                b'\\' if self.peek(1) == b'\n' => self.at += 2,
+                b'\\' if matches!(self.peek(1), b'"' | b'\\' | b'$' | b'`') => {
+                    self.at += 1;
+                    self.letter(word);
+                }
+                b'`' if until == Until::Backquote => return,
+                b'$' | b'`' => self.dollar(word, until, usage),
+                _ => self.letter(word),
+            }
+        }
+    }
+
+    /// What follows a `$`, or a backquote.
+    fn dollar(&mut self, word: &mut Word, until: Until, usage: &Use) {
+        let from = self.at;
+        if self.peek(0) == b'`' {
+            self.at += 1;
+            self.nested(Until::Backquote, usage);
+            word.substituted = true;
+        } else if self.starts("$((") {
+            self.at += 3;
+            self.arithmetic(1);
+        } else if self.starts("$(") {
+            self.at += 2;
+            self.nested(Until::Parenthesis, usage);
+            word.substituted = true;
+        } else if self.starts("${") {
+            self.at += 2;
+            self.at += usize::from(matches!(self.peek(0), b'#' | b'!'));
+            self.name(word);
+            self.brace(word, until, usage);
+        } else if self.peek(1) == b'\'' && !word.quoted {
+            self.at += 2;
+            while self.at < self.bytes.len() && self.peek(0) != b'\'' {
+                self.at += usize::from(self.peek(0) == b'\\');
+                self.letter(word);
+            }
+            self.at = (self.at + 1).min(self.bytes.len());
+            return;
+        } else {
+            self.at += 1;
+            let named = self.name(word);
+            if !named
+                && matches!(
+                    self.peek(0),
+                    b'0'..=b'9' | b'?' | b'@' | b'*' | b'#' | b'!' | b'$' | b'-'
+                )
+            {
+                self.at += 1;
+            }
+        }
+        word.text
+            .push_str(self.text.get(from..self.at).unwrap_or_default());
+    }
+
+    fn name(&mut self, word: &mut Word) -> bool {
+        let from = self.at;
+        if !super::super::words::is_name_start(self.peek(0)) {
+            return false;
+        }
+        while super::super::words::is_name(self.peek(0)) {
+            self.at += 1;
+        }
+        word.names.push(self.text[from..self.at].to_owned());
+        true
+    }
+
+    /// To behind the `}` of `${name…}`.
+    fn brace(&mut self, word: &mut Word, until: Until, usage: &Use) {
+        if self.depth >= DEEPEST {
+            self.at = self.bytes.len();
+            return;
+        }
+        self.depth += 1;
+        let mut inner = Word::default();
+        while self.at < self.bytes.len() {
+            match self.peek(0) {
+                b'}' => {
+                    self.at += 1;
+                    break;
+                }
+                b'\\' => {
+                    self.at += 1;
+                    self.letter(&mut inner);
+                }
+                b'\'' if !word.quoted => {
+                    let rest = &self.text[self.at + 1..];
+                    self.at += rest.find('\'').map_or(rest.len() + 1, |end| end + 2);
+                }
+                b'"' => self.double(&mut inner, until, usage),
+                b'`' if until == Until::Backquote => break,
+                b'$' | b'`' => self.dollar(&mut inner, until, &Use::Argument),
+                _ => self.letter(&mut inner),
+            }
+        }
+        self.depth -= 1;
+        word.names.append(&mut inner.names);
+        word.substituted |= inner.substituted;
+    }
+
+    /// The commands of a substitution, and over what ends it.
+    fn nested(&mut self, until: Until, usage: &Use) {
+        // Here-documents that wait belong to the line around.
+        let waiting = std::mem::take(&mut self.waiting);
+        self.list(until, usage);
+        let mut inner = std::mem::replace(&mut self.waiting, waiting);
+        self.waiting.append(&mut inner);
+        self.at = (self.at + 1).min(self.bytes.len());
+    }
+
+    /// To behind the parentheses that end arithmetic.
+    fn arithmetic(&mut self, mut open: usize) {
+        if self.depth >= DEEPEST {
+            self.at = self.bytes.len();
+            return;
+        }
+        self.depth += 1;
+        open += 1;
+        let mut inner = Word::default();
+        while self.at < self.bytes.len() && open > 0 {
+            match self.peek(0) {
+                b'(' => {
+                    open += 1;
+                    self.at += 1;
+                }
+                b')' => {
+                    open -= 1;
+                    self.at += 1;
+                }
+                b'$' | b'`' => self.dollar(&mut inner, Until::Parenthesis, &Use::Argument),
+                b'\n' => self.at += 1,
+                _ => self.letter(&mut inner),
+            }
+        }
+        self.depth -= 1;
+    }
+}
