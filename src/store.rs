@@ -5,11 +5,15 @@
 //!   incidents/<id>/
 //!     journal.jsonl   the incident
 //!     runbook.yaml    the runbook as it was when the incident was opened
+//!     site.yaml       the site, where one was named
 //!     summary.json    derived, for the home screen
 //!     lock            held by whoever writes
 //!     steps/NN-id-aN/ one attempt each: output.log, exit.json …
+//!   baselines/        values of peace time, one line each time they were taken
 //!   trusted           runbooks by hash
 //! ```
+
+mod baselines;
 
 use crate::{
     clock,
@@ -245,6 +249,20 @@ impl IncidentDir {
         let (runbook, _) =
             Runbook::read(&bytes).map_err(|_| StoreError::Runbook(self.id.clone()))?;
         Ok(runbook)
+    }
+
+    /// Keeps the site as it was when the incident was opened.
+    pub fn keep_site(&self, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.path.join("site.yaml");
+        private::replace(&path, bytes).map_err(|source| StoreError::Folder {
+            path: path.display().to_string(),
+            source,
+        })
+    }
+
+    /// The bytes of the site that this incident keeps.
+    pub fn site_bytes(&self) -> Option<Vec<u8>> {
+        std::fs::read(self.path.join("site.yaml")).ok()
     }
 
     /// Reads without writing; attempts whose cockpit died are told from their own files.

@@ -7,10 +7,11 @@ use super::{
     load::{Found, SHIPPED, store_error},
     pairs, runtime,
     settings::Settings,
+    sites::{self, Place},
 };
 use crate::{
-    domain::{text::Clean, yaml},
-    engine::{Given, Handle, reopen},
+    domain::{runbook::Runbook, site::Site, text::Clean, yaml},
+    engine::{Given, Handle, Sources, Value, reopen},
     store::Store,
     tui::{self, Cockpit, Ended, Opener, RunbookOffer, StartAt},
 };
@@ -23,14 +24,23 @@ pub(super) fn home(settings: &Settings) -> Result<Exit, Failure> {
 pub(super) fn open(
     settings: &Settings,
     runbook: Option<&str>,
+    site: Option<&str>,
     set: &[String],
 ) -> Result<Exit, Failure> {
     let set = pairs("--set", set)?;
-    let Some(name) = runbook else {
-        return show(settings, &set, |_| Ok(StartAt::Home));
+    let place = site.map(|s| sites::find(settings, s)).transpose()?;
+    let of_site = place.as_ref().and_then(sites::Place::runbook_name);
+    let Some(name) = runbook.map(str::to_owned).or(of_site) else {
+        return match place {
+            None => show(settings, &set, |_| Ok(StartAt::Home)),
+            Some(_) => Err(Failure::usage(
+                "the site does not say for which runbook it is",
+                "add `runbook: ID` to its file, or name one: blackstart open RUNBOOK --site NAME",
+            )),
+        };
     };
     show(settings, &set, |door| {
-        door.begin(name).map(StartAt::Incident)
+        door.begin(&name, place.as_ref()).map(StartAt::Incident)
     })
 }
 
@@ -51,15 +61,20 @@ struct Door {
 }
 
 impl Door {
-    fn begin(&self, name: &str) -> Result<Handle, Failure> {
+    fn begin(&self, name: &str, place: Option<&Place>) -> Result<Handle, Failure> {
         let found = Found::read(name)?;
         let runbook = found.runbook()?;
         found.must_be_trusted(&self.store)?;
-        let values = Given::resolve(&runbook, &self.set, environment, true)
-            .map_err(|why| Failure::usage(why, "see `variables:` of the runbook"))?;
-        let opening = found.opening(runbook);
+        if let Some(place) = place {
+            place.must_fit(&runbook)?;
+        }
+        let site = place.map(|p| &p.file.site);
+        let values = self.values(&runbook, site, true)?;
+        let baselines = sites::baselines(&self.store, &runbook, site);
+        let opening = found.opening(runbook, place.map(|p| p.file.clone()));
         let given = Given {
             values,
+            baselines,
             ..Given::default()
         };
         opening
@@ -75,15 +90,37 @@ impl Door {
             let runbook = dir
                 .runbook(&loaded.incident.runbook.sha256)
                 .map_err(|e| store_error(&e))?;
-            let set = Given::resolve(&runbook, &self.set, |_| None, false)
-                .map_err(|why| Failure::usage(why, "see `variables:` of the runbook"))?;
-            values.extend(set);
+            let set = self.values(&runbook, None, false)?;
+            values.extend(set.into_iter().filter(|v| v.source == "set"));
         }
+        let site = dir.site_bytes().and_then(|bytes| Site::read(&bytes).ok());
+        let baselines = match dir.runbook(&loaded.incident.runbook.sha256) {
+            Ok(runbook) => sites::baselines(&self.store, &runbook, site.as_ref()),
+            Err(_) => Vec::new(),
+        };
         let given = Given {
             values,
+            baselines,
             ..Given::default()
         };
         reopen(dir, given).map_err(|e| super::open_error(&e))
+    }
+
+    fn values(
+        &self,
+        runbook: &Runbook,
+        site: Option<&Site>,
+        defaults: bool,
+    ) -> Result<Vec<Value>, Failure> {
+        let sources = Sources {
+            set: &self.set,
+            environment: &environment,
+            site,
+            defaults,
+        };
+        sources
+            .resolve(runbook)
+            .map_err(|why| Failure::usage(why, "see `variables:` of the runbook"))
     }
 
     /// Runbooks in the config folder.
@@ -124,7 +161,7 @@ impl Opener for Door {
     }
 
     fn open(&self, runbook: &str) -> Result<Handle, String> {
-        self.begin(runbook).map_err(said)
+        self.begin(runbook, None).map_err(said)
     }
 
     fn resume(&self, id: &str) -> Result<Handle, String> {
@@ -234,7 +271,6 @@ fn farewell(ended: Ended) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::runbook::Runbook;
 
     #[test]
     fn the_head_of_a_shipped_runbook_says_what_it_is_called() {

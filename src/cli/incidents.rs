@@ -9,10 +9,11 @@ use crate::{
     domain::{
         decide::{Command, Refusal},
         incident::{Incident, IncidentState, StepState},
+        site::Site,
         text::Clean,
         units,
     },
-    engine::{Given, Handle, reopen},
+    engine::{Given, Handle, Sources, reopen},
     export::{self, Source, json::summary, timeline},
     journal::{self, JournalError},
     store::{IncidentDir, Loaded, Store},
@@ -190,7 +191,14 @@ pub(super) fn secrets_of(
     let runbook = dir
         .runbook(&loaded.incident.runbook.sha256)
         .map_err(|e| store_error(&e))?;
-    let values = Given::resolve(&runbook, &[], environment, false).unwrap_or_default();
+    let site = dir.site_bytes().and_then(|bytes| Site::read(&bytes).ok());
+    let sources = Sources {
+        set: &[],
+        environment: &environment,
+        site: site.as_ref(),
+        defaults: false,
+    };
+    let values = sources.resolve(&runbook).unwrap_or_default();
     Ok(values.into_iter().filter(|v| v.secret).collect())
 }
 

@@ -7,9 +7,10 @@ use crate::{
         finding::{Finding, Severity},
         lint::warnings,
         runbook::Runbook,
+        site::{Site, SiteKind},
         text::Clean,
     },
-    engine::{OpenError, Opening},
+    engine::{OpenError, Opening, SiteFile},
     store::{Store, StoreError, sha256},
 };
 use serde_json::json;
@@ -19,10 +20,16 @@ use std::{
 };
 
 /// The runbooks that come along.
-pub(super) const SHIPPED: [(&str, &[u8]); 1] = [(
-    "arbitex",
-    include_bytes!("../../assets/runbooks/arbitex.yaml"),
-)];
+pub(super) const SHIPPED: [(&str, &[u8]); 2] = [
+    (
+        "arbitex",
+        include_bytes!("../../assets/runbooks/arbitex.yaml"),
+    ),
+    (
+        "ampora",
+        include_bytes!("../../assets/runbooks/ampora.yaml"),
+    ),
+];
 
 /// A runbook as it was found.
 pub(super) struct Found {
@@ -74,19 +81,44 @@ impl Found {
     }
 
     /// A live incident of this runbook, not yet opened.
-    pub(super) fn opening(&self, runbook: Runbook) -> Opening<'_> {
+    pub(super) fn opening(&self, runbook: Runbook, site: Option<SiteFile>) -> Opening<'_> {
+        // At a rehearsal nothing counts as live, on screen or in any file.
+        let (mode, world) = match site.as_ref().map(|s| s.site.kind) {
+            Some(SiteKind::Rehearsal) => (Mode::Drill, World::Rehearsal),
+            Some(SiteKind::Live) | None => (Mode::Live, World::Live),
+        };
         Opening {
             bytes: &self.bytes,
             sha256: self.sha256.clone(),
             file: self.file.clone(),
             runbook,
-            mode: Mode::Live,
-            world: World::Live,
+            mode,
+            world,
+            site,
+        }
+    }
+
+    /// Warnings, one line each, for who opens it: they stand at "Ready?" as well.
+    pub(super) fn warn(&self, runbook: &Runbook) {
+        let warnings = warnings(runbook);
+        let shown = warnings.iter().filter(|f| f.severity == Severity::Warning);
+        for finding in shown {
+            let text = format!(
+                "{}:{}: warning[{}]: {}\n",
+                self.shown,
+                finding.at.line,
+                finding.code,
+                Clean::line(&finding.message)
+            );
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
         }
     }
 
     /// Every finding, those that need a shell included.
     pub(super) fn findings(&self) -> (Option<Runbook>, Vec<Finding>) {
+        if Site::is_one(&self.bytes) {
+            return (None, Site::read(&self.bytes).err().unwrap_or_default());
+        }
         let (runbook, mut findings) = Runbook::examine(&self.bytes);
         if let Some(runbook) = &runbook {
             findings.extend(super::lint::shell_syntax(runbook));
@@ -105,13 +137,9 @@ impl Found {
             Some(runbook) if errors == 0 => Ok(runbook),
             _ => {
                 let source = String::from_utf8_lossy(&self.bytes);
-                let shown: Vec<String> = findings
-                    .iter()
-                    .take(20)
-                    .map(|f| f.render(&self.shown, &source))
-                    .collect();
+                let shown = render_all(&findings, &self.shown, &source);
                 Err(Failure::usage(
-                    format!("{} has {errors} errors\n\n{}", self.shown, shown.join("\n")),
+                    format!("{} has {errors} errors\n\n{shown}", self.shown),
                     format!("mend them, then: blackstart lint {}", self.shown),
                 ))
             }
@@ -136,6 +164,16 @@ impl Found {
     pub(super) fn is_trusted(&self, store: &Store) -> bool {
         self.file.is_none() || store.is_trusted(&self.sha256)
     }
+}
+
+/// The first findings, as compilers print them.
+pub(super) fn render_all(findings: &[Finding], shown: &str, source: &str) -> String {
+    let all: Vec<String> = findings
+        .iter()
+        .take(20)
+        .map(|f| f.render(shown, source))
+        .collect();
+    all.join("\n")
 }
 
 /// At most a byte more than a runbook may have: a huge file, or a pipe without end, is not read whole.

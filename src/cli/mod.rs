@@ -1,11 +1,13 @@
 //! The command line: arguments to calls. Flags over environment over the config file.
 
+mod authors;
 mod cockpit;
 mod headless;
 mod incidents;
 mod lint;
 mod load;
 mod settings;
+mod sites;
 
 use clap::{Args, Parser, Subcommand};
 use std::{io::Write, path::PathBuf, process::ExitCode};
@@ -87,6 +89,9 @@ enum Command {
     Open {
         /// A shipped runbook, or a file
         runbook: Option<String>,
+        /// Where: a name in the config folder, or a file
+        #[arg(long, value_name = "NAME")]
+        site: Option<String>,
         #[arg(long = "set", value_name = "NAME=VALUE")]
         set: Vec<String>,
     },
@@ -146,9 +151,47 @@ enum Command {
         #[arg(long)]
         tools: bool,
     },
+    /// Values of peace time: looked at and kept, for cron
+    Baseline {
+        /// A shipped runbook, or a file
+        runbook: String,
+        #[arg(long, value_name = "NAME")]
+        site: Option<String>,
+        #[arg(long = "set", value_name = "NAME=VALUE")]
+        set: Vec<String>,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Where, as whom, and how one knows that it is the right place
+    #[command(subcommand)]
+    Site(SiteCommand),
+    /// The runbook as a page for the wiki, in Markdown
+    Render {
+        /// A shipped runbook, or a file
+        runbook: String,
+    },
     /// Trust a runbook's bytes: it may run and probe from now on
     Trust {
         file: String,
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum SiteCommand {
+    /// Look who is there, in peace time, and write it into the site's file
+    Record {
+        /// A name in the config folder, or a file
+        site: String,
+        /// Print the fingerprint of a secret that is in the environment
+        #[arg(long, value_name = "SECRET")]
+        fingerprint: Vec<String>,
+    },
+    /// Is everybody who was recorded still there?
+    Check {
+        /// A name in the config folder, or a file
+        site: String,
         #[arg(long)]
         json: bool,
     },
@@ -183,6 +226,9 @@ struct RunArgs {
     go: Vec<String>,
     #[arg(long, value_name = "ID")]
     severity: Option<String>,
+    /// Where: a name in the config folder, or a file
+    #[arg(long, value_name = "NAME")]
+    site: Option<String>,
     /// When it began: RFC 3339, `25m` ago, or now
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -256,6 +302,12 @@ fn say(text: &str) {
     let _ = out.flush();
 }
 
+/// Prints a text as it is; a closed pipe is no error.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
 fn say_json(value: &serde_json::Value) {
     say(&serde_json::to_string_pretty(value).unwrap_or_default());
 }
@@ -264,7 +316,9 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     let settings = settings::Settings::read(cli.config.as_deref(), cli.state_dir)?;
     match cli.command {
         None => cockpit::home(&settings),
-        Some(Command::Open { runbook, set }) => cockpit::open(&settings, runbook.as_deref(), &set),
+        Some(Command::Open { runbook, site, set }) => {
+            cockpit::open(&settings, runbook.as_deref(), site.as_deref(), &set)
+        }
         Some(Command::Resume(args)) if args.headless => headless::resume(&settings, &args),
         Some(Command::Resume(args)) => cockpit::resume(&settings, &args),
         Some(Command::Run(args)) => headless::run(&settings, &args),
@@ -297,6 +351,19 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
                 tools,
             },
         ),
+        Some(Command::Baseline {
+            runbook,
+            site,
+            set,
+            json,
+        }) => sites::baseline(&settings, &runbook, site.as_deref(), &set, json),
+        Some(Command::Site(SiteCommand::Record { site, fingerprint })) => {
+            sites::record(&settings, &site, &fingerprint)
+        }
+        Some(Command::Site(SiteCommand::Check { site, json })) => {
+            sites::check(&settings, &site, json)
+        }
+        Some(Command::Render { runbook }) => authors::render(&runbook),
         Some(Command::Trust { file, json }) => load::trust(&settings, &file, json),
     }
 }

@@ -1,6 +1,9 @@
 //! What can happen in an incident. An event is a fact, past tense; what is to be done follows from it.
 
-use super::text::Clean;
+use super::{
+    site::{Recorded, SiteKind},
+    text::Clean,
+};
 use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -276,6 +279,22 @@ pub enum Event {
         identity: Identity,
         by: PinnedBy,
     },
+    /// Where this is, and who each system has to be: recorded in peace time.
+    SiteChosen {
+        site: String,
+        kind: SiteKind,
+        sha256: String,
+        recorded: IndexMap<String, Recorded>,
+    },
+    /// The people who are not here were told.
+    UpdateSent {
+        text: Clean,
+    },
+    /// A person says whether a thing of the on-hand list is there.
+    OnHandTicked {
+        item: String,
+        have: bool,
+    },
     /// A person named, before it could be seen, whom a system may turn out to be.
     AcceptedBeforehand {
         system: String,
@@ -437,6 +456,9 @@ impl Event {
             | Self::Planned { .. }
             | Self::IdentityPinned { .. }
             | Self::AcceptedBeforehand { .. }
+            | Self::SiteChosen { .. }
+            | Self::UpdateSent { .. }
+            | Self::OnHandTicked { .. }
             | Self::TargetMoved { .. }
             | Self::IdentityProposed { .. }
             | Self::TargetRefused { .. }

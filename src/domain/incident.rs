@@ -1,186 +1,18 @@
 //! The fold: an incident is what its entries say. `apply` is total and idempotent.
 
+mod parts;
+
+pub use parts::{Answer, Attempt, Held, IncidentState, Note, Pin, PlannedStep, SiteRef, StepState};
+
 use super::{
     event::{
-        AttemptKind, Cause, CheckResult, Ending, Entry, Event, Identity, Mode, Outcome, PhaseRef,
-        PinnedBy, PlanStep, RunbookRef, Targets, World,
+        CheckResult, Entry, Event, Mode, PhaseRef, PinnedBy, PlanStep, RunbookRef, Targets, World,
     },
+    site::Recorded,
     text::Clean,
 };
 use chrono::{DateTime, Utc};
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum IncidentState {
-    Open,
-    Recovered,
-    Closed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StepState {
-    Pending,
-    Running,
-    Unverified,
-    Succeeded,
-    Failed,
-    Skipped,
-    Unknown,
-}
-
-impl StepState {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Running => "running",
-            Self::Unverified => "unverified",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// May what comes after it begin?
-    pub fn is_done(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Skipped)
-    }
-}
-
-/// A value that is held: of a secret only that, and its fingerprint.
-#[derive(Clone, Debug)]
-pub struct Held {
-    pub value: Option<String>,
-    pub secret: bool,
-    pub source: String,
-    pub fingerprint: Option<String>,
-}
-
-#[derive(Clone, Debug)]
-pub struct Attempt {
-    pub n: u32,
-    pub kind: AttemptKind,
-    pub dir: String,
-    pub command: Clean,
-    pub started_at: DateTime<Utc>,
-    pub started_boot_ms: u64,
-    pub saw: Option<Clean>,
-    pub confirmed: Option<Clean>,
-    pub out_of_order: Option<Clean>,
-    pub tries_left: u32,
-    pub stop_asked: bool,
-    pub unsupervised: bool,
-    pub ending: Option<Ending>,
-    /// `None` until the look-up is done; empty: no row matches.
-    pub causes: Option<Vec<Cause>>,
-    pub probes: Vec<(String, CheckResult)>,
-}
-
-impl Attempt {
-    pub fn is_running(&self) -> bool {
-        self.ending.is_none()
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct PlannedStep {
-    pub plan: PlanStep,
-    pub attempts: Vec<Attempt>,
-    pub skipped: Option<(Clean, Vec<CheckResult>)>,
-    /// Captured secrets that died with a cockpit: the step reads *fetch again*.
-    pub fetch_again: bool,
-}
-
-impl PlannedStep {
-    pub fn state(&self) -> StepState {
-        let Some(last) = self.attempts.last() else {
-            return if self.skipped.is_some() {
-                StepState::Skipped
-            } else {
-                StepState::Pending
-            };
-        };
-        let Some(ending) = &last.ending else {
-            return StepState::Running;
-        };
-        if self.skipped.is_some() {
-            return StepState::Skipped;
-        }
-        match (last.kind, ending.outcome) {
-            (AttemptKind::Undo, Outcome::Succeeded) => StepState::Pending,
-            (AttemptKind::Run, Outcome::Succeeded) if !ending.verified => StepState::Unverified,
-            (AttemptKind::Run, Outcome::Succeeded) => StepState::Succeeded,
-            (_, Outcome::Failed | Outcome::TimedOut | Outcome::Cancelled) => StepState::Failed,
-            (_, Outcome::Unknown) => StepState::Unknown,
-        }
-    }
-
-    /// In words, where the state alone does not tell.
-    pub fn reason(&self) -> Option<String> {
-        let last = self.attempts.last();
-        if let Some((reason, _)) = &self.skipped
-            && last.is_none_or(|a| a.ending.is_some())
-        {
-            return Some(reason.to_string());
-        }
-        let last = last?;
-        if last.unsupervised && last.ending.is_none() {
-            return Some("running without supervisor".to_owned());
-        }
-        if self.fetch_again && self.state() == StepState::Succeeded {
-            return Some("fetch again: its secret was only in memory".to_owned());
-        }
-        last.ending.as_ref()?.reason.as_ref().map(Clean::to_string)
-    }
-
-    pub fn running(&self) -> Option<&Attempt> {
-        self.attempts.last().filter(|a| a.is_running())
-    }
-
-    /// Seconds spent on it: the sum over its attempts.
-    pub fn elapsed_s(&self, now: DateTime<Utc>) -> Option<f64> {
-        if self.attempts.is_empty() {
-            return None;
-        }
-        Some(
-            self.attempts
-                .iter()
-                .map(|a| match &a.ending {
-                    Some(ending) => ending.elapsed_s,
-                    None => seconds(now - a.started_at),
-                })
-                .sum(),
-        )
-    }
-}
-
-/// A system's pinned identity, and a new one that waits for a person.
-#[derive(Clone, Debug)]
-pub struct Pin {
-    pub identity: Option<Identity>,
-    pub by: PinnedBy,
-    pub proposed: Option<(Identity, String)>,
-    /// The step that moved it to where nobody has been met yet.
-    pub moved: Option<String>,
-}
-
-#[derive(Clone, Debug)]
-pub struct Note {
-    pub at: DateTime<Utc>,
-    pub who: Clean,
-    pub text: Clean,
-}
-
-#[derive(Clone, Debug)]
-pub struct Answer {
-    pub at: DateTime<Utc>,
-    pub question: Clean,
-    pub answer: Clean,
-    pub evidence: Vec<CheckResult>,
-}
 
 /// Everything that is known about an incident; derived from its journal alone.
 #[derive(Clone, Debug)]
@@ -202,6 +34,13 @@ pub struct Incident {
     pub go: Vec<String>,
     pub steps: Vec<PlannedStep>,
     pub pins: IndexMap<String, Pin>,
+    pub site: Option<SiteRef>,
+    /// Who each system has to be, as the site recorded it in peace time.
+    pub recorded: IndexMap<String, Recorded>,
+    /// When the people who are not here were told, and what.
+    pub updates: Vec<(DateTime<Utc>, Clean)>,
+    /// What is on hand and what is missing, as a person said.
+    pub on_hand: IndexMap<String, bool>,
     /// Fingerprints accepted beforehand, by system.
     pub accepted: Vec<(String, String)>,
     pub moments: IndexMap<String, DateTime<Utc>>,
@@ -240,6 +79,10 @@ impl Default for Incident {
             go: Vec::new(),
             steps: Vec::new(),
             pins: IndexMap::new(),
+            site: None,
+            recorded: IndexMap::new(),
+            updates: Vec::new(),
+            on_hand: IndexMap::new(),
             accepted: Vec::new(),
             moments: IndexMap::new(),
             notes: Vec::new(),
@@ -337,6 +180,23 @@ impl Incident {
                     moved: None,
                 };
                 self.pins.insert(system.clone(), pin);
+            }
+            Event::SiteChosen {
+                site,
+                kind,
+                sha256,
+                recorded,
+            } => {
+                self.recorded.clone_from(recorded);
+                self.site = Some(SiteRef {
+                    name: site.clone(),
+                    kind: *kind,
+                    sha256: sha256.clone(),
+                });
+            }
+            Event::UpdateSent { text } => self.updates.push((entry.at, text.clone())),
+            Event::OnHandTicked { item, have } => {
+                self.on_hand.insert(item.clone(), *have);
             }
             Event::AcceptedBeforehand {
                 system,

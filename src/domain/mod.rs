@@ -14,6 +14,7 @@ pub mod redact;
 pub mod runbook;
 #[cfg(test)]
 mod simulation;
+pub mod site;
 pub mod template;
 pub mod text;
 pub mod units;

@@ -191,8 +191,9 @@ impl Engine {
             dir.clone(),
             &self.workdir,
             (120, 40),
+            &self.recorded_secrets,
         );
-        let hidden = sight::hidden_env(&self.runbook);
+        let hidden = self.hidden.clone();
         let program = self.program.clone();
         let (wish, wishes) = mpsc::channel(64);
         self.attempts.insert((step.to_owned(), n), wish);

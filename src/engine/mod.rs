@@ -8,13 +8,15 @@
 //! ```
 
 mod act;
+mod given;
 mod handle;
 mod open;
 mod sight;
 mod vault;
 
+pub use given::{Given, Sources, Value, age_of, baseline_values};
 pub use handle::{Armed, Handle, Started};
-pub use open::{Given, OpenError, Opening, Value, reopen};
+pub use open::{OpenError, Opening, SiteFile, reopen};
 pub use vault::Vault;
 
 use crate::{
@@ -26,6 +28,7 @@ use crate::{
         incident::Incident,
         redact::{Redactor, Sealed},
         runbook::Runbook,
+        site::Baseline,
         text::Clean,
     },
     journal::Journal,
@@ -81,6 +84,11 @@ pub(crate) struct Engine {
     journal: Journal,
     incident: Incident,
     runbook: Arc<Runbook>,
+    /// SHA-256 of the secrets that the site recorded, by name.
+    recorded_secrets: HashMap<String, String>,
+    baselines: Vec<Baseline>,
+    /// Names that no command may inherit: secrets came from them.
+    hidden: Vec<String>,
     vault: Vault,
     redactor: Arc<Redactor>,
     who: Clean,
@@ -146,11 +154,53 @@ impl Engine {
     }
 
     fn wish(&mut self, command: Command) -> Result<(), Refusal> {
+        let began = matches!(command, Command::SetBegan { .. });
         let events = decide::decide(&self.incident, &self.runbook, command)?;
-        self.commit(events)
+        self.commit(events)?;
+        if began {
+            self.from_baselines()?;
+        }
+        Ok(())
+    }
+
+    /// Once it is known when the incident began: the values of peace time from before that.
+    fn from_baselines(&mut self) -> Result<(), Refusal> {
+        let Some((began, _)) = self.incident.began_at else {
+            return Ok(());
+        };
+        let values = baseline_values(&self.runbook, &self.baselines, began, |name| {
+            let held = self.incident.values.get(name);
+            held.is_none_or(|h| given::is_baseline(&h.source))
+        });
+        for value in values {
+            let held = self.incident.values.get(&value.name);
+            if held.is_none_or(|h| h.source != value.source) {
+                let Value {
+                    name,
+                    value,
+                    source,
+                    ..
+                } = value;
+                self.wish(Command::SetValue {
+                    name,
+                    value,
+                    source,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Is this another secret than the one that the site recorded?
+    fn is_another(&self, name: &str, value: &str) -> bool {
+        let recorded = self.recorded_secrets.get(name);
+        recorded.is_some_and(|sha| *sha != crate::store::sha256(value.as_bytes()))
     }
 
     fn hold_secret(&mut self, name: &str, value: String, source: &str) -> Result<(), Refusal> {
+        if self.is_another(name, &value) {
+            return Err(Refusal::AnotherSecret(name.to_owned()));
+        }
         let fingerprint = self.vault.hold(name, value);
         self.redactor = Arc::new(self.vault.redactor());
         self.wish(Command::HoldSecret {
@@ -346,6 +396,8 @@ impl Engine {
     }
 
     fn scope(&self) -> Scope {
-        sight::scope(&self.runbook, &self.incident, &self.vault, &self.workdir)
+        let mut scope = sight::scope(&self.runbook, &self.incident, &self.vault, &self.workdir);
+        scope.hidden.clone_from(&self.hidden);
+        scope
     }
 }

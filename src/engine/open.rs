@@ -1,14 +1,17 @@
 //! Opening an incident, new or again: the lock, the journal, the values that are known beforehand.
 
-use super::{Engine, Handle, Vault};
+use super::{
+    Engine, Handle, Vault,
+    given::{Given, Value},
+};
 use crate::{
     clock,
     domain::{
         decide::{self, Command, Report},
         event::{Entry, Event, Mode, PhaseRef, RunbookRef, Targets, World},
         incident::Incident,
-        runbook::{Runbook, Variable},
-        template,
+        runbook::Runbook,
+        site::Site,
         text::Clean,
     },
     private,
@@ -41,105 +44,15 @@ pub struct Opening<'a> {
     pub file: Option<PathBuf>,
     pub mode: Mode,
     pub world: World,
+    pub site: Option<SiteFile>,
 }
 
-/// What was given from outside, for a new incident or an old one.
-#[derive(Default)]
-pub struct Given {
-    /// Values in their order of precedence, already accepted: from `--set`, the environment, defaults.
-    pub values: Vec<Value>,
-    pub accepted: Vec<(String, String)>,
-    /// What else is known from the start: severity, beginning, plan. It is written together with the
-    /// opening, so that no crash leaves an incident without its plan.
-    pub wishes: Vec<Command>,
-    /// Every journal line as it is written.
-    pub lines: Option<mpsc::UnboundedSender<String>>,
-}
-
-/// A default that is made of others can double at each of them.
-const LONGEST_DEFAULT: usize = 64 * 1024;
-
-/// A value from outside.
-pub struct Value {
-    pub name: String,
-    pub value: String,
-    pub secret: bool,
-    pub source: &'static str,
-}
-
-impl Given {
-    /// Resolves what can be known without asking anyone: `--set`, then the environment, then defaults
-    /// (where `defaults` says so). `Err` names what is wrong.
-    pub fn resolve(
-        runbook: &Runbook,
-        set: &[(String, String)],
-        environment: impl Fn(&str) -> Option<String>,
-        defaults: bool,
-    ) -> Result<Vec<Value>, String> {
-        let mut values: Vec<Value> = Vec::new();
-        for (name, value) in set {
-            let captured = runbook
-                .steps()
-                .any(|(_, s)| s.capture.iter().any(|(n, _)| n.text == *name));
-            if !runbook.variables.contains_key(name) && !captured {
-                let names = runbook.variables.keys().map(String::as_str);
-                let help = crate::domain::finding::did_you_mean(name, names);
-                return Err(format!("--set {name}: no variable is called that; {help}"));
-            }
-            let variable = runbook.variable(name);
-            if variable.is_secret() {
-                let env = variable.env.as_deref().unwrap_or("(none is declared)");
-                return Err(format!(
-                    "--set {name}: a secret never goes on the command line; its environment variable is {env}"
-                ));
-            }
-            values.push(accept(&variable, value, "set")?);
-        }
-        for variable in runbook.variables.values() {
-            if values.iter().any(|v| v.name == variable.name.text) {
-                continue;
-            }
-            let from_env = variable.env.as_deref().and_then(&environment);
-            if let Some(value) = from_env.filter(|v| !v.is_empty()) {
-                values.push(accept(variable, &value, "environment")?);
-            }
-        }
-        if defaults {
-            for variable in runbook.variables.values() {
-                let given = values.iter().any(|v| v.name == variable.name.text);
-                let Some(text) = variable.default.as_deref().filter(|_| !given) else {
-                    continue;
-                };
-                let filled = template::fill(text, |name| {
-                    let known = values.iter().find(|v| v.name == name && !v.secret);
-                    known.map(|v| v.value.clone())
-                });
-                if let Ok(filled) = filled {
-                    if filled.len() > LONGEST_DEFAULT {
-                        let name = &variable.name;
-                        return Err(format!(
-                            "{name}: its default grows beyond {LONGEST_DEFAULT} bytes"
-                        ));
-                    }
-                    values.push(accept(variable, &filled, "default")?);
-                }
-            }
-        }
-        Ok(values)
-    }
-}
-
-fn accept(variable: &Variable, value: &str, source: &'static str) -> Result<Value, String> {
-    let name = variable.name.text.clone();
-    let value = variable
-        .accept(value)
-        .map_err(|why| format!("{name} (from {source}): {why}"))?;
-    Ok(Value {
-        name,
-        value,
-        secret: variable.is_secret(),
-        source,
-    })
+/// A site as it was read: the incident keeps its own copy.
+#[derive(Clone, Debug)]
+pub struct SiteFile {
+    pub site: Site,
+    pub bytes: Vec<u8>,
+    pub sha256: String,
 }
 
 impl Opening<'_> {
@@ -181,8 +94,18 @@ impl Opening<'_> {
                 mode: mode.clone(),
             })
         });
-        let first = std::iter::once(opened).chain(weakened).collect();
-        begin(dir, self.runbook, given, first)
+        let chosen = self.site.as_ref().map(|file| Event::SiteChosen {
+            site: file.site.name.clone(),
+            kind: file.site.kind,
+            sha256: file.sha256.clone(),
+            recorded: file.site.identity.clone(),
+        });
+        if let Some(file) = &self.site {
+            dir.keep_site(&file.bytes)?;
+        }
+        let first = std::iter::once(opened).chain(chosen).chain(weakened);
+        let first = first.collect();
+        begin(dir, self.runbook, given, first, self.site)
     }
 }
 
@@ -190,7 +113,14 @@ impl Opening<'_> {
 pub fn reopen(dir: IncidentDir, given: Given) -> Result<Handle, OpenError> {
     let sha = dir.load()?.incident.runbook.sha256;
     let runbook = dir.runbook(&sha)?;
-    begin(dir, runbook, given, Vec::new())
+    let site = dir.site_bytes().and_then(|bytes| {
+        Some(SiteFile {
+            site: Site::read(&bytes).ok()?,
+            sha256: crate::store::sha256(&bytes),
+            bytes,
+        })
+    });
+    begin(dir, runbook, given, Vec::new(), site)
 }
 
 fn begin(
@@ -198,6 +128,7 @@ fn begin(
     runbook: Runbook,
     given: Given,
     first: Vec<Event>,
+    site: Option<SiteFile>,
 ) -> Result<Handle, OpenError> {
     let lock = dir.lock()?;
     let (journal, contents, torn) = dir.open_journal()?;
@@ -216,6 +147,9 @@ fn begin(
         journal,
         incident,
         runbook: runbook.clone(),
+        recorded_secrets: recorded_secrets(site.as_ref()),
+        baselines: given.baselines,
+        hidden: hidden(&runbook, site.as_ref()),
         vault,
         redactor,
         who: Clean::line(&crate::who()),
@@ -260,6 +194,7 @@ fn begin(
         }
     }));
     engine.begin_with(events, wishes).map_err(record)?;
+    engine.from_baselines().map_err(record)?;
     let running: Vec<(String, u32)> = engine
         .incident
         .running()
@@ -298,8 +233,14 @@ impl Engine {
             secret,
             source,
         } = value;
-        let source = source.to_owned();
         if secret {
+            if self.is_another(&name, &value) {
+                return Some(Command::Note {
+                    text: format!(
+                        "{name} ({source}) was refused: it is not the secret that the site recorded"
+                    ),
+                });
+            }
             let fingerprint = self.vault.hold(&name, value);
             self.redactor = Arc::new(self.vault.redactor());
             return Some(Command::HoldSecret {
@@ -382,6 +323,22 @@ fn workdir(dir: &IncidentDir, incident: &Incident, first: &[Event]) -> PathBuf {
     file.and_then(|f| Path::new(f.as_str()).parent().map(Path::to_owned))
         .filter(|folder| folder.is_dir())
         .unwrap_or_else(|| dir.path.clone())
+}
+
+/// Names from which secrets are taken.
+fn hidden(runbook: &Runbook, site: Option<&SiteFile>) -> Vec<String> {
+    let secrets = site.into_iter().flat_map(|file| file.site.secrets.values());
+    let mut all = super::sight::hidden_env(runbook);
+    all.extend(secrets.filter_map(|s| s.env.clone()));
+    all
+}
+
+/// SHA-256 of the secrets that the site knows, by name.
+fn recorded_secrets(site: Option<&SiteFile>) -> HashMap<String, String> {
+    let secrets = site.into_iter().flat_map(|file| &file.site.secrets);
+    secrets
+        .filter_map(|(name, source)| Some((name.clone(), source.sha256.clone()?)))
+        .collect()
 }
 
 /// The key under which this incident compares secrets; made once.

@@ -13,7 +13,7 @@ use crate::{
 };
 use indexmap::IndexMap;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -157,6 +157,7 @@ pub(super) fn spec(
     dir: PathBuf,
     workdir: &Path,
     size: (u16, u16),
+    recorded_secrets: &HashMap<String, String>,
 ) -> Spec {
     let script = match (&step.undo, undo) {
         (Some(Undo::Run(script)), true) => Some(script),
@@ -203,6 +204,7 @@ pub(super) fn spec(
         work,
         env,
         masked: vault.expose(),
+        recorded_secrets: recorded_secrets.clone(),
         verify: if undo {
             Vec::new()
         } else {

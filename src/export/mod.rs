@@ -3,6 +3,7 @@
 
 pub mod json;
 pub mod markdown;
+pub mod page;
 pub mod timeline;
 
 use crate::{domain::incident::Incident, store::Loaded};

@@ -60,6 +60,27 @@ pub fn describe(event: &Event) -> String {
             };
             format!("{system} pinned to {} ({by})", identity.fingerprint())
         }
+        Event::SiteChosen {
+            site,
+            kind,
+            recorded,
+            ..
+        } => format!(
+            "site {site} ({}), identities recorded for {}",
+            kind.as_str(),
+            match recorded.len() {
+                0 => "nothing".to_owned(),
+                _ => recorded.keys().cloned().collect::<Vec<_>>().join(", "),
+            }
+        ),
+        Event::UpdateSent { text } => match text.as_str() {
+            "" => "update sent to those who are not here".to_owned(),
+            text => format!("update sent: {text}"),
+        },
+        Event::OnHandTicked { item, have } => {
+            let state = if *have { "on hand" } else { "MISSING" };
+            format!("{item}: {state}")
+        }
         Event::AcceptedBeforehand {
             system,
             fingerprint,

@@ -422,6 +422,8 @@ impl Attempt {
             if *secret {
                 let value = capture::secret(&found)
                     .map_err(|why| format!("the secret `{name}` was not fetched: {why}"))?;
+                capture::is_recorded(spec.recorded_secrets.get(name), &value)
+                    .map_err(|why| format!("`{name}` was fetched and is refused: {why}"))?;
                 self.scope
                     .values
                     .secrets

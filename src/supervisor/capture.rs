@@ -65,6 +65,18 @@ pub(super) fn secret(found: &str) -> Result<String, String> {
     Ok(value.to_owned())
 }
 
+/// Is it the secret of which the site recorded the fingerprint?
+pub(super) fn is_recorded(recorded: Option<&String>, value: &str) -> Result<(), String> {
+    use sha2::{Digest, Sha256};
+    let seen = crate::journal::hex(&Sha256::digest(value.as_bytes()));
+    match recorded {
+        Some(recorded) if *recorded != seen => Err(
+            "its fingerprint is not the one that the site recorded; was it rotated? fetch the version of that time".to_owned(),
+        ),
+        Some(_) | None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

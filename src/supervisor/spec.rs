@@ -10,7 +10,7 @@ use crate::{
 };
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use std::{path::PathBuf, time::Duration};
+use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 #[derive(Serialize, Deserialize)]
 pub enum Work {
@@ -36,6 +36,8 @@ pub struct Spec {
     pub env: Vec<(String, String)>,
     /// Every secret that is to be masked, whether the step uses it or not.
     pub masked: IndexMap<String, String>,
+    /// SHA-256 of secrets that the site recorded: another one is not taken.
+    pub recorded_secrets: HashMap<String, String>,
     pub verify: Vec<Check>,
     pub progress: Option<Check>,
     pub every: Duration,

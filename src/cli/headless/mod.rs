@@ -11,6 +11,7 @@ use super::{
     load::{Found, store_error},
     pairs, runtime,
     settings::Settings,
+    sites,
 };
 use crate::{
     clock,
@@ -19,10 +20,11 @@ use crate::{
         incident::IncidentState,
         plan::{self, Chosen, PlanError},
         runbook::find_step,
+        site::Site,
         text::Clean,
         units,
     },
-    engine::{Given, reopen},
+    engine::{Given, Sources, baseline_values, reopen},
     store::{IncidentDir, Store},
 };
 use chrono::{DateTime, Utc};
@@ -67,6 +69,16 @@ fn names(full: &str, ending: &str) -> bool {
 pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> {
     let found = Found::read(&args.runbook)?;
     let runbook = found.runbook()?;
+    found.warn(&runbook);
+    let place = args
+        .site
+        .as_deref()
+        .map(|s| sites::find(settings, s))
+        .transpose()?;
+    if let Some(place) = &place {
+        place.must_fit(&runbook)?;
+    }
+    let site = place.as_ref().map(|p| &p.file.site);
     let store = settings.store()?;
     if args.trust {
         found.trust(&store)?;
@@ -89,8 +101,20 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
     }
     let since = args.since.as_deref().map(parse_since).transpose()?;
     let set = pairs("--set", &args.given.set)?;
-    let values = Given::resolve(&runbook, &set, environment, true)
+    let sources = Sources {
+        set: &set,
+        environment: &environment,
+        site,
+        defaults: true,
+    };
+    let mut values = sources
+        .resolve(&runbook)
         .map_err(|why| Failure::usage(why, "see `variables:` of the runbook"))?;
+    let baselines = sites::baselines(&store, &runbook, site);
+    let began = since.as_ref().map_or_else(clock::now, |(at, _)| *at);
+    let known = |name: &str| !values.iter().any(|v| v.name == name);
+    let of_peace = baseline_values(&runbook, &baselines, began, known);
+    values.extend(of_peace);
     let steps: Vec<&str> = planned.iter().map(|s| s.step.as_str()).collect();
     for (option, names) in [
         (
@@ -129,12 +153,13 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
     let runtime = runtime()?;
     runtime.block_on(async {
         let (lines, written) = mpsc::unbounded_channel();
-        let opening = found.opening(runbook);
+        let opening = found.opening(runbook, place.map(|p| p.file));
         let given = Given {
             values,
             accepted: said.accept.clone(),
             wishes: wishes(severity, since, go),
             lines: Some(lines.clone()),
+            baselines,
         };
         let handle = opening
             .open(&store, given)
@@ -232,7 +257,15 @@ pub(super) fn resume(settings: &Settings, args: &ResumeArgs) -> Result<Exit, Fai
         find_step(steps.iter().copied(), name)
             .map_err(|e| Failure::usage(e.to_string(), format!("blackstart show {}", dir.id)))?;
     }
-    let mut values = Given::resolve(&runbook, &set, environment, false)
+    let site = dir.site_bytes().and_then(|bytes| Site::read(&bytes).ok());
+    let sources = Sources {
+        set: &set,
+        environment: &environment,
+        site: site.as_ref(),
+        defaults: false,
+    };
+    let mut values = sources
+        .resolve(&runbook)
         .map_err(|why| Failure::usage(why, "see `variables:` of the runbook"))?;
     // What was chosen at the opening holds; only corrections and secrets are given anew.
     values.retain(|v| v.secret || v.source == "set");
@@ -298,6 +331,7 @@ fn refused(step: &str, refusal: &Refusal) -> Failure {
         | Refusal::Reason
         | Refusal::NoAnswer { .. }
         | Refusal::UnconfirmedTarget { .. }
+        | Refusal::AnotherSecret(_)
         | Refusal::NothingProposed(_) => Exit::PersonNeeded,
     };
     let next = match refusal {

@@ -60,6 +60,15 @@ pub enum Command {
     AcceptIdentity {
         system: String,
     },
+    /// The people who are not here have been told.
+    TellUpdate {
+        text: String,
+    },
+    /// A thing of the on-hand list is there, or is not.
+    TickOnHand {
+        item: String,
+        have: bool,
+    },
     Close {
         reason: String,
     },
@@ -172,6 +181,8 @@ pub enum Refusal {
     MissingValues(String),
     #[error("type `{0}` to confirm what will be destroyed")]
     Confirm(String),
+    #[error("this is not the `{0}` that the site recorded: its fingerprint is another one")]
+    AnotherSecret(String),
     #[error("`{0}` has no undo")]
     NoUndo(String),
     #[error("say what you saw: `{0}` is done when a person says so")]
@@ -316,6 +327,13 @@ pub fn decide(
                 by: PinnedBy::Person,
             }])
         }
+        Command::TellUpdate { text } => Ok(vec![Event::UpdateSent {
+            text: Clean::new(text.trim()),
+        }]),
+        Command::TickOnHand { item, have } => match incident.on_hand.get(&item) {
+            Some(known) if *known == have => Ok(Vec::new()),
+            Some(_) | None => Ok(vec![Event::OnHandTicked { item, have }]),
+        },
         Command::Close { reason } => {
             if let Some((step, _)) = incident.running().next() {
                 return Err(Refusal::Running(step.to_owned()));
@@ -364,11 +382,17 @@ pub fn take(
             if known.is_some() {
                 return Vec::new();
             }
-            vec![Event::IdentityPinned {
-                system,
-                identity,
-                by,
-            }]
+            match incident.recorded.get(&system) {
+                Some(recorded) if !recorded.is(&identity) => {
+                    let step = String::new();
+                    vec![start::not_recorded(system, recorded, identity, step).1]
+                }
+                recorded => vec![Event::IdentityPinned {
+                    system,
+                    identity,
+                    by: recorded.map_or(by, |_| PinnedBy::Site),
+                }],
+            }
         }
         Report::Moved {
             system,

@@ -2,10 +2,11 @@
 
 use super::{IdentityRead, Refusal, Sight, Start, planned};
 use crate::domain::{
-    event::{AttemptKind, Event, PinnedBy},
+    event::{AttemptKind, Event, Identity, PinnedBy},
     incident::{Incident, IncidentState, PlannedStep, StepState},
     plan,
     runbook::{Action, Danger, Runbook, Step, Undo},
+    site::Recorded,
     text::Clean,
 };
 
@@ -147,6 +148,34 @@ pub fn start(
     Ok(events)
 }
 
+/// What is met is not what the site recorded in peace time.
+pub(super) fn not_recorded(
+    system: String,
+    recorded: &Recorded,
+    seen: Identity,
+    step: String,
+) -> (String, Event) {
+    let reason = format!(
+        "`{system}` is not the one that the site recorded: recorded {}, seen {}",
+        recorded.fingerprint(),
+        seen.fingerprint()
+    );
+    let pinned = Identity {
+        endpoint: recorded.endpoint.clone().unwrap_or_default(),
+        own: recorded.own.clone(),
+        certificate: recorded.certificate.clone(),
+        note: None,
+    };
+    let event = Event::TargetRefused {
+        system,
+        pinned,
+        seen: Some(seen),
+        step,
+        reason: Clean::line(&reason),
+    };
+    (reason, event)
+}
+
 /// Every target of a change is the pinned one; what is met for the first time is pinned now.
 fn right_target(
     incident: &Incident,
@@ -198,11 +227,20 @@ fn right_target(
                 };
                 return Err((refusal, vec![proposed]));
             }
-            (None, IdentityRead::Is(seen)) => events.push(Event::IdentityPinned {
-                system: system.clone(),
-                identity: seen.clone(),
-                by: PinnedBy::FirstContact,
-            }),
+            (None, IdentityRead::Is(seen)) => match incident.recorded.get(system) {
+                Some(recorded) if !recorded.is(seen) => {
+                    let step = planned.plan.step.clone();
+                    let (reason, event) =
+                        not_recorded(system.clone(), recorded, seen.clone(), step);
+                    let system = system.clone();
+                    return Err((Refusal::WrongTarget { system, reason }, vec![event]));
+                }
+                recorded => events.push(Event::IdentityPinned {
+                    system: system.clone(),
+                    identity: seen.clone(),
+                    by: recorded.map_or(PinnedBy::FirstContact, |_| PinnedBy::Site),
+                }),
+            },
             (Some(pinned), IdentityRead::NoAnswer(why)) => {
                 if plan::expects_silence(runbook, &planned.plan.procedure, step, system) {
                     continue;

@@ -56,6 +56,7 @@ impl Scene {
                 file: None,
                 mode: Mode::Live,
                 world: World::Live,
+                site: None,
             };
             let opened = opening.open(&store, Given::default()).expect("it opens");
             let go = vec![Chosen::parse("postgres/pitr")];
