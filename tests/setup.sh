@@ -1,7 +1,31 @@
 #!/bin/sh
-# Installs with apt what the tests need: real servers and their tools, and only what is missing.
+# Installs what the tests need, and only what is missing: real servers and their tools with apt, and
+# three things that Debian does not have into a folder of their own in the cache of this account.
 # The tests start servers of their own on free ports; whatever the packages start is left alone.
 set -eu
+
+tools=${BLACKSTART_TEST_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/blackstart-test-tools}
+
+# An editor's language server; the AWS CLI, a server that answers it, and an OpenID provider.
+language_server=yaml-language-server@1.25.0
+python_tools="awscli==1.46.2 moto[server]==5.2.5 oidc-provider-mock==0.3.4"
+
+own_tools() {
+  if [ "$(cat "$tools/language-server" 2>/dev/null)" != "$language_server" ]; then
+    echo "tests/setup.sh: installing $language_server"
+    mkdir -p "$tools/npm"
+    npm install --silent --no-audit --no-fund --prefix "$tools/npm" "$language_server"
+    echo "$language_server" >"$tools/language-server"
+  fi
+  if [ "$(cat "$tools/python-tools" 2>/dev/null)" != "$python_tools" ]; then
+    echo "tests/setup.sh: installing $python_tools"
+    rm -rf "$tools/python"
+    python3 -m venv "$tools/python"
+    # shellcheck disable=SC2086 # one word per package
+    "$tools/python/bin/pip" install --quiet --disable-pip-version-check $python_tools
+    echo "$python_tools" >"$tools/python-tools"
+  fi
+}
 
 # tool, where Debian hides it when it is not on the PATH, package
 needs='
@@ -17,6 +41,13 @@ ssh-keygen   /usr/bin                    openssh-client
 tmux         /usr/bin                    tmux
 setpriv      /usr/bin                    util-linux
 find         /usr/bin                    findutils
+openssl      /usr/bin                    openssl
+curl         /usr/bin                    curl
+jq           /usr/bin                    jq
+node         /usr/bin                    nodejs
+npm          /usr/bin                    npm
+pip3         /usr/bin                    python3-venv
+pebble       /usr/bin                    pebble
 '
 
 missing=$(
@@ -27,7 +58,10 @@ missing=$(
     fi
   done | sort -u
 )
-[ -n "$missing" ] || exit 0
+if [ -z "$missing" ]; then
+  own_tools
+  exit 0
+fi
 
 if ! command -v apt-get >/dev/null 2>&1; then
   echo "tests/setup.sh: this system has no apt-get. The tests need what these packages hold:" >&2
@@ -45,3 +79,4 @@ export DEBIAN_FRONTEND=noninteractive
 $as_root apt-get update -qq
 # shellcheck disable=SC2086 # one word per package
 $as_root apt-get install -y -qq --no-install-recommends $missing
+own_tools

@@ -6,6 +6,7 @@ mod headless;
 mod incidents;
 mod lint;
 mod load;
+mod paper;
 mod settings;
 mod sites;
 
@@ -165,10 +166,36 @@ enum Command {
     /// Where, as whom, and how one knows that it is the right place
     #[command(subcommand)]
     Site(SiteCommand),
+    /// The plan on paper: steps, commands, budgets, what is missing; nothing is run
+    Plan {
+        /// A shipped runbook, or a file
+        runbook: String,
+        /// What to recover, in this order
+        #[arg(long = "go", value_name = "PROCEDURE[/PATH]", required = true)]
+        go: Vec<String>,
+        #[arg(long, value_name = "NAME")]
+        site: Option<String>,
+        #[arg(long = "set", value_name = "NAME=VALUE")]
+        set: Vec<String>,
+        #[arg(long)]
+        json: bool,
+    },
     /// The runbook as a page for the wiki, in Markdown
     Render {
         /// A shipped runbook, or a file
         runbook: String,
+    },
+    /// Run the tests of a runbook: simulated answers, and what it makes of them
+    Test {
+        /// x.test.yaml, or the runbook beside which it stands
+        file: String,
+        #[arg(long)]
+        json: bool,
+    },
+    /// The JSON Schema, for editors that complete and check
+    Schema {
+        #[arg(default_value = "runbook", value_name = "runbook|site")]
+        of: String,
     },
     /// Trust a runbook's bytes: it may run and probe from now on
     Trust {
@@ -363,7 +390,25 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Site(SiteCommand::Check { site, json })) => {
             sites::check(&settings, &site, json)
         }
+        Some(Command::Plan {
+            runbook,
+            go,
+            site,
+            set,
+            json,
+        }) => paper::plan(
+            &settings,
+            &paper::Wanted {
+                runbook: &runbook,
+                go: &go,
+                site: site.as_deref(),
+                set: &set,
+                json,
+            },
+        ),
         Some(Command::Render { runbook }) => authors::render(&runbook),
+        Some(Command::Test { file, json }) => authors::test(&file, json),
+        Some(Command::Schema { of }) => authors::schema(&of),
         Some(Command::Trust { file, json }) => load::trust(&settings, &file, json),
     }
 }

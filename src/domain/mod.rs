@@ -17,5 +17,6 @@ mod simulation;
 pub mod site;
 pub mod template;
 pub mod text;
+pub mod trial;
 pub mod units;
 pub mod yaml;

@@ -57,7 +57,8 @@ impl Engine {
                 .get_or_insert(step.attempts.saturating_sub(1));
         }
         let scope = self.scope();
-        let command = sight::shown_command(&self.incident, &step, start.undo);
+        let values = sight::shown_values(&self.incident);
+        let command = sight::shown_command(&values, &step, start.undo);
         let confirm = step.confirm.as_deref().map(|c| scope.values.masked(c));
         let targets = if step.danger == Danger::None && !start.undo {
             Vec::new()

@@ -164,7 +164,7 @@ impl Handle {
         Ok(Armed {
             step: full.to_owned(),
             title: step.title.clone(),
-            command: sight::shown_command(&incident, step, undo),
+            command: sight::shown_command(&values, step, undo),
             targets: if step.danger == Danger::None {
                 Vec::new()
             } else {

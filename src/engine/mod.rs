@@ -17,6 +17,7 @@ mod vault;
 pub use given::{Given, Sources, Value, age_of, baseline_values};
 pub use handle::{Armed, Handle, Started};
 pub use open::{OpenError, Opening, SiteFile, reopen};
+pub use sight::shown_command;
 pub use vault::Vault;
 
 use crate::{

@@ -104,18 +104,17 @@ fn script_env(
 }
 
 /// What exactly will run, secrets masked: for people and for the journal.
-pub(super) fn shown_command(incident: &Incident, step: &Step, undo: bool) -> String {
-    let values = shown_values(incident);
+pub fn shown_command(values: &Values, step: &Step, undo: bool) -> String {
     if undo {
         return match &step.undo {
-            Some(Undo::Run(script)) => shown_script(incident, script),
+            Some(Undo::Run(script)) => shown_script(values, script),
             Some(Undo::Kubernetes(words)) => words.to_string(),
             None => String::new(),
         };
     }
     match &step.action {
-        Action::Run(script) => shown_script(incident, script),
-        Action::Check(check) => shown_check(&values, check),
+        Action::Run(script) => shown_script(values, script),
+        Action::Check(check) => shown_check(values, check),
         Action::Manual(text) => text.clone(),
         Action::Kubernetes(words) => words.to_string(),
         Action::Include(include) => format!("steps of {}", include.of),
@@ -123,12 +122,14 @@ pub(super) fn shown_command(incident: &Incident, step: &Step, undo: bool) -> Str
 }
 
 /// A script, and the values that it will find under the names that it mentions.
-fn shown_script(incident: &Incident, script: &Script) -> String {
+fn shown_script(values: &Values, script: &Script) -> String {
     let mut out = script.text.trim_end().to_owned();
-    for (name, held) in &incident.values {
+    let plain = values.plain.iter().map(|(name, value)| (name, Some(value)));
+    let secrets = values.secrets.keys().map(|name| (name, None));
+    for (name, value) in plain.chain(secrets) {
         if scripts::mentions(&script.text, name) {
             let upper = name.to_ascii_uppercase();
-            let value = match &held.value {
+            let value = match value {
                 Some(value) => value.replace('\n', "\\n"),
                 None => format!("[masked:{name}]"),
             };

@@ -21,7 +21,9 @@ fn findings(home: &Blackstart, text: &str) -> Vec<(String, i64)> {
     let file = home.write("lint.yaml", text);
     let said = home.output(&["lint", "--json", &file]);
     let list: Value = serde_json::from_str(&said.stdout).unwrap();
-    let found = list.as_array().unwrap().iter().map(|f| {
+    let errors = list.as_array().unwrap().iter();
+    let errors = errors.filter(|f| f["severity"] == "error");
+    let found = errors.map(|f| {
         let (code, line) = (f["code"].as_str().unwrap(), f["line"].as_i64().unwrap());
         (code.to_owned(), line)
     });

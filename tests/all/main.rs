@@ -16,5 +16,6 @@ mod looking;
 mod platform;
 mod recovery;
 mod secrets;
+mod seeds;
 mod survival;
 mod usage;

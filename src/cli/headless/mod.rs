@@ -19,12 +19,12 @@ use crate::{
         decide::{Command, Refusal},
         incident::IncidentState,
         plan::{self, Chosen, PlanError},
-        runbook::find_step,
+        runbook::{Runbook, find_step},
         site::Site,
         text::Clean,
         units,
     },
-    engine::{Given, Sources, baseline_values, reopen},
+    engine::{Given, Sources, Value, baseline_values, reopen},
     store::{IncidentDir, Store},
 };
 use chrono::{DateTime, Utc};
@@ -60,6 +60,17 @@ impl Said {
     fn confirms(&self, step: &str) -> bool {
         self.confirm.iter().any(|s| names(step, s))
     }
+}
+
+/// What a person would be asked for by a plan, when nothing was said beforehand.
+pub(super) fn missing_of(runbook: &Runbook, steps: &[&str], values: &[Value]) -> Vec<String> {
+    let said = Said {
+        approve: Vec::new(),
+        confirm: Vec::new(),
+        accept: Vec::new(),
+        json: false,
+    };
+    missing(runbook, steps, values, &said)
 }
 
 fn names(full: &str, ending: &str) -> bool {
@@ -193,7 +204,7 @@ fn wishes(
         .collect()
 }
 
-fn plan_failure(error: &PlanError) -> Failure {
+pub(super) fn plan_failure(error: &PlanError) -> Failure {
     let near = |word: &str, all: &str| crate::domain::finding::did_you_mean(word, all.split(", "));
     let next = match error {
         PlanError::UnknownProcedure(name, all) => near(name, all),

@@ -165,12 +165,12 @@ fn plan_of(runbook: &Runbook, chosen: Chosen) -> Vec<PlanStep> {
 }
 
 /// The longest way through steps at their budgets.
-pub(crate) fn critical(steps: &[PlanStep]) -> Duration {
+fn critical(steps: &[PlanStep]) -> Duration {
     critical_path(steps).1
 }
 
 /// The steps of the longest way, and how long it takes.
-pub(crate) fn critical_path(steps: &[PlanStep]) -> (Vec<String>, Duration) {
+pub fn critical_path(steps: &[PlanStep]) -> (Vec<String>, Duration) {
     let mut ends: HashMap<&str, (u64, Option<&str>)> = HashMap::new();
     // A step may stand before what it waits for: as many rounds as there are steps are enough.
     for _ in 0..steps.len() {

@@ -14,6 +14,7 @@ mod secrets;
 mod structure;
 mod view;
 
+pub use clocks::critical_path;
 pub use options::{Asked, asked, unknown_in};
 
 use super::{

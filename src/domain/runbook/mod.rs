@@ -5,6 +5,7 @@ mod faults;
 pub mod kinds;
 pub mod parts;
 pub mod reader;
+pub mod schema;
 pub mod scripts;
 pub mod step;
 pub mod system;
@@ -12,6 +13,7 @@ pub mod triage;
 pub mod variable;
 
 pub use check::Check;
+pub use kinds::CheckKind;
 pub use parts::{
     Accepted, Backup, Contact, FailureRow, Match, Needs, Objectives, OnHand, Path, Phase,
     Procedure, Recovered, Reference, SeverityRow, Updates,

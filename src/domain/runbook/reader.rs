@@ -57,6 +57,9 @@ pub struct Reader {
     /// How many names were compared to find out what somebody may have meant.
     compared: usize,
     later: Vec<Later>,
+    /// Which keys were asked for, by what they are keys of: what the schema has to say.
+    #[cfg(test)]
+    pub asked: std::collections::BTreeMap<&'static str, std::collections::BTreeSet<&'static str>>,
 }
 
 impl Reader {
@@ -416,6 +419,11 @@ impl<'a> Map<'a> {
     /// What was never asked for is not known; `x-…` is the author's own.
     pub fn done(self, r: &mut Reader) {
         const MOST: usize = 50;
+        #[cfg(test)]
+        r.asked
+            .entry(self.what)
+            .or_default()
+            .extend(self.asked.iter().copied());
         let asked = &self.asked;
         let mut unknown = self
             .pairs

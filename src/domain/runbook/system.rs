@@ -38,7 +38,7 @@ impl SystemKind {
     }
 
     /// The keys of a kind; the flag says whether a secret may stand there.
-    fn keys(self) -> &'static [(&'static str, bool)] {
+    pub(super) fn keys(self) -> &'static [(&'static str, bool)] {
         match self {
             Self::Postgres => &[
                 ("host", false),

@@ -27,7 +27,7 @@ pub enum VarType {
     Secret,
 }
 
-const TYPES: [(&str, VarType); 12] = [
+pub(super) const TYPES: [(&str, VarType); 12] = [
     ("text", VarType::Text),
     ("integer", VarType::Integer),
     ("number", VarType::Number),

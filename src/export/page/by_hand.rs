@@ -42,18 +42,9 @@ fn line(runbook: &Runbook, check: &Check) -> Option<String> {
             let Some(query) = &words.query else {
                 return Some(format!("{client} -c 'SELECT 1'"));
             };
-            let mut query = query.split_whitespace().collect::<Vec<_>>().join(" ");
-            let mut values = String::new();
-            for (i, param) in words.params.iter().enumerate() {
-                values.push_str(&format!(" -v p{}={}", i + 1, quoted(param)));
-                query = query.replace(&format!("${}", i + 1), &format!(":'p{}'", i + 1));
-            }
-            // psql replaces its own variables on stdin only.
-            if words.params.is_empty() {
-                Some(format!("{client} -c {}", quoted(&query)))
-            } else {
-                Some(format!("{client}{values} <<< \"{query}\""))
-            }
+            let query = query.split_whitespace().collect::<Vec<_>>().join(" ");
+            let in_line = words.params.is_empty() && !query.contains(['\'', '$']);
+            in_line.then(|| format!("{client} -c {}", quoted(&query)))
         }
         CheckKind::Redis(words) => {
             let ping = vec!["PING".to_owned()];
@@ -281,6 +272,37 @@ fn kubectl(system: &System, words: &serde_json::Map<String, serde_json::Value>) 
     }
 }
 
+/// The lines that a check takes where one is not enough.
+fn block(runbook: &Runbook, check: &Check) -> Option<String> {
+    match &check.what {
+        CheckKind::Command(command::Words {
+            run: command::Run::Script { text, .. },
+            ..
+        }) => Some(text.clone()),
+        CheckKind::Postgres(words) => {
+            let client = client(runbook.systems.get(&words.system.text)?);
+            let mut query = words.query.clone()?.trim().to_owned();
+            let mut values = String::new();
+            for i in (0..words.params.len()).rev() {
+                query = query.replace(&format!("${}", i + 1), &format!(":'p{}'", i + 1));
+            }
+            for (i, param) in words.params.iter().enumerate() {
+                values.push_str(&format!(" -v p{}={}", i + 1, quoted(param)));
+            }
+            // psql replaces its own variables on stdin only.
+            Some(format!("{client}{values} <<'SQL'\n{query}\nSQL"))
+        }
+        CheckKind::Command(_)
+        | CheckKind::Redis(_)
+        | CheckKind::Http(_)
+        | CheckKind::Kubernetes(_)
+        | CheckKind::Tcp(_)
+        | CheckKind::Tls(_)
+        | CheckKind::Dns(_)
+        | CheckKind::File(_) => None,
+    }
+}
+
 /// What must come out of it.
 fn expected(check: &Check) -> String {
     let wanted = check.expect.as_deref().map(shell);
@@ -326,50 +348,41 @@ fn expected(check: &Check) -> String {
         | CheckKind::Dns(_)
         | CheckKind::File(_) => shell(&check.what.expected()),
     };
-    let base = match wanted {
-        Some(wanted) => wanted,
-        None => base,
+    match wanted {
+        Some(wanted) if wanted.trim().is_empty() => "prints nothing".to_owned(),
+        Some(wanted) => format!("shows {}", super::code(&wanted)),
+        None if base.is_empty() => "succeeds".to_owned(),
+        None => format!("shows {}", super::code(&base)),
+    }
+}
+
+/// One point of a list: what to type, and what must come out of it.
+pub(super) fn point(
+    runbook: &Runbook,
+    check: &Check,
+    pad: &str,
+    lead: &str,
+    out: &mut String,
+) -> std::fmt::Result {
+    use std::fmt::Write as _;
+    let within = check
+        .within
+        .map(|d| format!(" within {}", units::short(d.as_secs())));
+    let wanted = format!("{}{}", expected(check), within.unwrap_or_default());
+    if let Some(line) = line(runbook, check) {
+        return writeln!(out, "{pad}- {lead}{} {wanted}", super::code(&line));
+    }
+    let Some(block) = block(runbook, check) else {
+        return writeln!(out, "{pad}- {lead}{} {wanted}", super::code(&check.label()));
     };
-    let mut out = base;
-    if let Some(within) = check.within {
-        out.push_str(&format!(" within {}", units::short(within.as_secs())));
+    writeln!(out, "{pad}- {lead}this {wanted}:\n")?;
+    let mut fenced = String::new();
+    super::fenced("bash", &block, &mut fenced)?;
+    for line in fenced.trim_end().lines() {
+        match line {
+            "" => writeln!(out)?,
+            line => writeln!(out, "{pad}  {line}")?,
+        }
     }
-    out
-}
-
-/// One line: what to type, and what must come out. A script is a sentence of its own.
-pub(super) fn sentence(runbook: &Runbook, check: &Check) -> String {
-    let wanted = expected(check);
-    let must = match wanted.trim() {
-        "" => " succeeds".to_owned(),
-        text if text.starts_with("within") => format!(" succeeds {text}"),
-        text => format!(" → {}", super::code(text)),
-    };
-    match line(runbook, check) {
-        Some(line) => format!("{}{must}", super::code(&line)),
-        None => format!("{}{must}", super::code(&check.label())),
-    }
-}
-
-/// The script of a check, where it has one.
-pub(super) fn script(check: &Check) -> Option<&str> {
-    match &check.what {
-        CheckKind::Command(command::Words {
-            run: command::Run::Script { text, .. },
-            ..
-        }) => Some(text),
-        CheckKind::Command(_)
-        | CheckKind::Postgres(_)
-        | CheckKind::Redis(_)
-        | CheckKind::Http(_)
-        | CheckKind::Kubernetes(_)
-        | CheckKind::Tcp(_)
-        | CheckKind::Tls(_)
-        | CheckKind::Dns(_)
-        | CheckKind::File(_) => None,
-    }
-}
-
-pub(super) fn wanted(check: &Check) -> String {
-    expected(check)
+    writeln!(out)
 }

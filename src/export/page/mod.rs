@@ -40,9 +40,30 @@ pub fn page(runbook: &Runbook) -> String {
         .and_then(|()| references(runbook, &mut out))
         .and_then(|()| words(runbook, &mut out));
     result.expect("writing to a string does not fail");
-    let mut text = out.trim_end().to_owned();
-    text.push('\n');
-    text
+    single_spaced(&out)
+}
+
+/// No more than one empty line in a row, but in code, which stays as it is.
+fn single_spaced(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut fence: Option<&str> = None;
+    let mut empty = false;
+    for line in text.trim_end().lines() {
+        let bare = line.trim_start();
+        let ticks = &bare[..bare.len() - bare.trim_start_matches('`').len()];
+        match fence {
+            Some(open) if bare == open => fence = None,
+            None if ticks.len() >= 3 => fence = Some(ticks),
+            Some(_) | None => {}
+        }
+        if fence.is_none() && line.is_empty() && empty {
+            continue;
+        }
+        empty = line.is_empty();
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
 }
 
 fn short(duration: Option<Duration>) -> String {
@@ -188,17 +209,13 @@ fn evidence(runbook: &Runbook, choice: &Choice, pad: &str, out: &mut String) -> 
         if let Some(system) = runbook.systems.get(&name.text) {
             writeln!(
                 out,
-                "{pad}  - when this fails: {}",
+                "{pad}  - unless {} succeeds",
                 code(&by_hand::answers(system))
             )?;
         }
     }
     for check in &choice.evidence {
-        writeln!(
-            out,
-            "{pad}  - when this does not hold: {}",
-            by_hand::sentence(runbook, check)
-        )?;
+        by_hand::point(runbook, check, &format!("{pad}  "), "unless ", out)?;
     }
     Ok(())
 }
@@ -319,7 +336,7 @@ fn on_hand(runbook: &Runbook, out: &mut String) -> Done {
     for item in &runbook.on_hand {
         writeln!(out, "- [ ] {}", item.item)?;
         if let Some(check) = &item.check {
-            writeln!(out, "  - {}", by_hand::sentence(runbook, check))?;
+            by_hand::point(runbook, check, "  ", "", out)?;
         }
     }
     writeln!(out)
@@ -331,7 +348,7 @@ fn values(runbook: &Runbook, out: &mut String) -> Done {
     }
     writeln!(
         out,
-        "## Values\n\nThe commands read them as environment variables (`export NAME=…`). Secrets are read without an echo: `read -rs NAME; export NAME`.\n\n| variable | what it is | value, or where it comes from |\n|---|---|---|"
+        "## Values\n\nThe commands read them as environment variables (`export NAME=…`); where a text speaks of `keep_dir`, that is `KEEP_DIR`. Secrets are read without an echo: `read -rs NAME; export NAME`. What a step says to keep is exported in the same way, and so are the other forms of a moment: `export TARGET_SQL=\"$(date -u -d \"$TARGET\" '+%F %T+00')\" TARGET_EPOCH=\"$(date -d \"$TARGET\" +%s)\"` for `TARGET`.\n\n| variable | what it is | value, or where it comes from |\n|---|---|---|"
     )?;
     for variable in runbook.variables.values() {
         let ask = variable.ask.as_deref().unwrap_or(variable.type_name());
@@ -356,7 +373,7 @@ fn values(runbook: &Runbook, out: &mut String) -> Done {
             variable.name.text.to_ascii_uppercase()
         )?;
         for check in &variable.hint {
-            writeln!(out, "- {}", by_hand::sentence(runbook, check))?;
+            by_hand::point(runbook, check, "", "", out)?;
         }
         writeln!(out)?;
     }
@@ -471,11 +488,25 @@ fn full_stop(text: &str) -> String {
 }
 
 fn references(runbook: &Runbook, out: &mut String) -> Done {
-    if runbook.reference.is_empty() {
+    // What belongs to a procedure or a step stands there.
+    let placed = |name: &str| {
+        let is_step = runbook.steps().any(|(full, _)| full == name);
+        let (id, path) = name
+            .split_once('/')
+            .map_or((name, None), |(i, p)| (i, Some(p)));
+        let procedure = runbook.procedure(id);
+        is_step || procedure.is_some_and(|p| path.is_none() || p.path(path).is_some())
+    };
+    let elsewhere: Vec<_> = runbook
+        .reference
+        .iter()
+        .filter(|r| !r.near.as_ref().is_some_and(|n| placed(&n.text)))
+        .collect();
+    if elsewhere.is_empty() {
         return Ok(());
     }
     writeln!(out, "## To know\n")?;
-    for reference in &runbook.reference {
+    for reference in elsewhere {
         writeln!(out, "### {}\n\n{}\n", reference.title, reference.text)?;
     }
     Ok(())

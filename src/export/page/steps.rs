@@ -9,7 +9,8 @@ use std::fmt::Write as _;
 /// `§1 PostgreSQL recovery`
 pub(super) fn heading(procedure: &Procedure) -> String {
     match &procedure.section {
-        Some(section) => format!("{section} {}", procedure.title),
+        Some(section) if section.starts_with('§') => format!("{section} {}", procedure.title),
+        Some(section) => format!("{section}: {}", procedure.title),
         None => procedure.title.clone(),
     }
 }
@@ -166,12 +167,13 @@ fn one(
         writeln!(out, "{why}\n")?;
     }
     near(runbook, full, out)?;
-    marks(step, out)?;
+    marks(runbook, step, out)?;
     if let Some(unless) = &step.unless {
-        writeln!(
+        holds(
+            runbook,
+            "It is already done, and can be left out, when:",
+            std::slice::from_ref(unless),
             out,
-            "Already done when this holds: {}\n",
-            by_hand::sentence(runbook, unless)
         )?;
     }
     action(runbook, step, out)?;
@@ -181,10 +183,11 @@ fn one(
     }
     holds(runbook, "It is done when:", &step.verify, out)?;
     if let Some(progress) = &step.progress {
-        writeln!(
+        holds(
+            runbook,
+            "Meanwhile, to see how far it is:",
+            std::slice::from_ref(progress),
             out,
-            "Meanwhile, how far it is: {}\n",
-            by_hand::sentence(runbook, progress)
         )?;
     }
     for (name, value) in &step.set {
@@ -209,7 +212,7 @@ fn one(
     Ok(())
 }
 
-fn marks(step: &Step, out: &mut String) -> Done {
+fn marks(runbook: &Runbook, step: &Step, out: &mut String) -> Done {
     if step.danger == Danger::Destroy {
         let typed = step.confirm.as_deref().unwrap_or_default();
         writeln!(
@@ -236,7 +239,7 @@ fn marks(step: &Step, out: &mut String) -> Done {
         )?;
     }
     if let Some(after) = &step.after {
-        let names: Vec<String> = after.iter().map(|n| code(&n.text)).collect();
+        let names: Vec<String> = after.iter().map(|n| title_of(runbook, &n.text)).collect();
         match names[..] {
             [] => writeln!(out, "It can start at once.\n")?,
             _ => writeln!(
@@ -260,7 +263,11 @@ fn action(runbook: &Runbook, step: &Step, out: &mut String) -> Done {
                 Some(procedure) => heading(procedure),
                 None => include.of.text.clone(),
             };
-            let steps: Vec<String> = include.steps.iter().map(|s| code(&s.text)).collect();
+            let steps: Vec<String> = include
+                .steps
+                .iter()
+                .map(|s| title_of(runbook, &format!("{}/{}", include.of.text, s.text)))
+                .collect();
             let which = match steps[..] {
                 [] => String::new(),
                 _ => format!(", of it {}", steps.join(", ")),
@@ -271,8 +278,14 @@ fn action(runbook: &Runbook, step: &Step, out: &mut String) -> Done {
 }
 
 fn script_text(script: &Script, out: &mut String) -> Done {
-    for (name, value) in &script.env {
-        writeln!(out, "With `{}={}`:\n", name.text, by_hand::shell(value))?;
+    if !script.env.is_empty() {
+        writeln!(out, "For this command only:\n")?;
+        let lines: Vec<String> = script
+            .env
+            .iter()
+            .map(|(name, value)| format!("export {}=\"{}\"", name.text, by_hand::shell(value)))
+            .collect();
+        fenced("bash", &lines.join("\n"), out)?;
     }
     let kind = script.shell_name().unwrap_or("text");
     fenced(kind, &script.text, out)
@@ -317,19 +330,7 @@ fn holds(runbook: &Runbook, title: &str, checks: &[Check], out: &mut String) -> 
     }
     writeln!(out, "{title}\n")?;
     for check in checks {
-        match by_hand::script(check) {
-            Some(script) => {
-                let wanted = by_hand::wanted(check);
-                let must = match wanted.trim() {
-                    "" => "this succeeds".to_owned(),
-                    text if text.starts_with("within") => format!("this succeeds {text}"),
-                    text => format!("this shows {}", code(text)),
-                };
-                writeln!(out, "- {must}:\n")?;
-                fenced("bash", script, out)?;
-            }
-            None => writeln!(out, "- {}", by_hand::sentence(runbook, check))?,
-        }
+        by_hand::point(runbook, check, "", "", out)?;
     }
     writeln!(out)
 }

@@ -37,6 +37,11 @@ const DETAILS: [&str; 10] = [
     "ready",
 ];
 
+/// Every key of such a look.
+pub fn keys() -> impl Iterator<Item = &'static str> {
+    LOOKS.into_iter().chain(DETAILS)
+}
+
 impl Words {
     pub fn read(r: &mut Reader, map: &mut Map<'_>) -> Option<Self> {
         let system = map.required(r, "kubernetes")?;
