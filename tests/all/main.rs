@@ -15,6 +15,7 @@ mod lint;
 mod looking;
 mod platform;
 mod recovery;
+mod schema;
 mod secrets;
 mod seeds;
 mod survival;

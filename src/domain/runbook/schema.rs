@@ -483,7 +483,7 @@ fn step() -> Value {
             "undo": {"description": "What takes it back.", "oneOf": [any_text(), {"type": "object"}]},
             "capture": {"description": "Variables that it finds.", "type": "object", "additionalProperties": refer("capture")},
             "measures": refer("measures"), "replaces": names("The systems that it moves."), "set": pairs("Values from here on."),
-            "fences": {"description": "It stops writers.", "oneOf": [{"type": "boolean"}, any_text(), {"type": "array", "items": any_text()}]},
+            "fences": {"description": "It stops writers.", "type": ["boolean", "string", "array"]},
             "preserves": truth("It saves the broken state."), "progress": refer("check"), "every": duration("The pause between looks or tries."),
             "remote": truth("The work goes on elsewhere: `verify` decides."), "timeout": duration("A hard end."), "stop": refer("stop"),
             "attempts": number("How many tries one start may make."), "uses": names("Secrets that the script may read without naming them."),

@@ -236,6 +236,18 @@ pub(crate) fn need(tool: &str, package: &str) -> PathBuf {
         })
 }
 
+/// The folder into which `tests/setup.sh` installs what Debian does not have.
+pub(crate) fn test_tools() -> PathBuf {
+    let cache = || {
+        let home = env::var_os("HOME").map(|h| PathBuf::from(h).join(".cache"));
+        env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home)
+    };
+    match env::var_os("BLACKSTART_TEST_TOOLS") {
+        Some(folder) => PathBuf::from(folder),
+        None => cache().unwrap_or_default().join("blackstart-test-tools"),
+    }
+}
+
 /// `PATH` with the folders in which servers keep their programs.
 pub(crate) fn search_path() -> OsString {
     let usual = env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
