@@ -76,6 +76,7 @@ pub fn lay_out(
         steps: Vec::new(),
         stands_for: Vec::new(),
         next: before.iter().map(|s| s.number).max().unwrap_or(0) + 1,
+        depth: 0,
     };
     let mut previous: Vec<String> = Vec::new();
     for (i, chosen) in go.iter().enumerate() {
@@ -156,6 +157,8 @@ struct Layout<'a> {
     /// What an `include` stands for, so that others can wait for it by its id.
     stands_for: Vec<(String, Vec<String>)>,
     next: usize,
+    /// How many `include`s are around.
+    depth: usize,
 }
 
 impl Layout<'_> {
@@ -194,7 +197,14 @@ impl Layout<'_> {
             self.push(procedure, path, step, waits);
             return Ok(vec![full]);
         };
-        let placed = self.include(include, &full, waits)?;
+        // One that includes itself, by whatever way.
+        if self.depth > self.runbook.procedures.len() {
+            return Err(PlanError::Circle(full));
+        }
+        self.depth += 1;
+        let placed = self.include(include, &full, waits);
+        self.depth -= 1;
+        let placed = placed?;
         self.stands_for.push((full, placed.clone()));
         Ok(match above {
             Waits::For(names) | Waits::InOrder(names) if placed.is_empty() => names.clone(),

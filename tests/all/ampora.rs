@@ -10,15 +10,14 @@ use crate::{
         oidc::{self, Provider},
         platform_api::{Api, Reply, Request},
         postgres::{PASSWORD, owner_script, sql},
-        process::{Daemon, end_servers},
+        process::end_servers,
         search_path,
         tls::{Authority, Pair, TlsServer, Valid},
-        tools::{ACCOUNT, REGION, SecretManager, own_tools},
+        tools::{ACCOUNT, NameServer, REGION, SecretManager, own_tools},
     },
     platform::{TENANTS, broken, written},
 };
 use chrono::{DateTime, Duration, Utc};
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
@@ -26,7 +25,6 @@ use std::{
     env, fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 const USER: &str = "recovery-test";
@@ -39,7 +37,10 @@ fn shown(path: &Path) -> String {
 }
 
 fn fingerprint(key: &str) -> String {
-    Sha256::digest(key).iter().map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(key)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }
 
 /// The runbook as it is shipped.
@@ -66,9 +67,8 @@ impl Site {
         let home = Blackstart::new();
         let files = PathBuf::from(home.file(""));
         let servers = Authority::new(&files, "servers");
-        let path = env::join_paths(
-            std::iter::once(own_tools()).chain(env::split_paths(&search_path())),
-        );
+        let path =
+            env::join_paths(std::iter::once(own_tools()).chain(env::split_paths(&search_path())));
         let home = home
             .with("PATH", path.unwrap())
             .with("DB_PASSWORD", PASSWORD)
@@ -111,9 +111,29 @@ impl Site {
         let door = TlsServer::for_clients_of(&site.persisted, &door);
         site.set("agent_url", format!("https://localhost:{}/", door.port()));
         site.agents = Some(door);
-        let agent = site.persisted.sign("agent-7", "DNS:agent-7", &Valid::Days(30));
+        let agent = site
+            .persisted
+            .sign("agent-7", "DNS:agent-7", &Valid::Days(30));
         site.agent_shows(&agent);
         site
+    }
+
+    /// Addresses at which nothing is: for recoveries that end before anybody looks.
+    fn set_what_validation_needs(&mut self) {
+        let nothing = format!("https://localhost:{}/", free_port());
+        for name in [
+            "api_base",
+            "oidc_issuer",
+            "login_url",
+            "login_done",
+            "agent_url",
+        ] {
+            self.set(name, &nothing);
+        }
+        let none = self.home.file("none");
+        for name in ["login_user", "agent_cert", "agent_key"] {
+            self.set(name, &none);
+        }
     }
 
     fn agent_shows(&mut self, pair: &Pair) {
@@ -184,7 +204,8 @@ fn ampora(port: u16, provider: u16) -> Api {
                 let code = query.split('&').find_map(|pair| pair.strip_prefix("code="));
                 match code {
                     Some(code) if oidc::gives_token(provider, code, &back) => {
-                        Reply::redirect("/home").with_header("Set-Cookie: session=signed-in; Path=/")
+                        Reply::redirect("/home")
+                            .with_header("Set-Cookie: session=signed-in; Path=/")
                     }
                     _ => Reply::page(502, "the provider gave no token"),
                 }
@@ -242,7 +263,8 @@ fn seen_wrong(run: &Run, id: &str) -> Vec<String> {
 fn assert_cause(run: &Run, id: &str, beginning: &str) {
     let all = causes(run, id);
     assert!(
-        all.first().is_some_and(|cause| cause.starts_with(beginning)),
+        all.first()
+            .is_some_and(|cause| cause.starts_with(beginning)),
         "the first cause of `{id}` begins with `{beginning}`: {all:#?}\n{:#}",
         step(&run.summary, id)
     );
@@ -260,7 +282,10 @@ impl Restored {
         let port = free_port();
         let data = cluster.folder().join(format!("ampora-{port}"));
         site.set("pg_run", shown(owner_script()));
-        site.set("pg_bin", shown(need("initdb", "postgresql-15").parent().unwrap()));
+        site.set(
+            "pg_bin",
+            shown(need("initdb", "postgresql-15").parent().unwrap()),
+        );
         site.set("pg_data", shown(&data));
         site.set("pg_conf", shown(&data.join("postgresql.conf")));
         site.set("pg_sockets", shown(cluster.folder()));
@@ -311,13 +336,41 @@ fn ampora_comes_back_from_its_backups_with_its_key_its_login_and_its_agents() {
     let run = restored.run(&mut site, history.before, &go, &more).exits(0);
 
     assert_eq!(run.summary["state"], "recovered");
-    let database = ["programs", "info", "moment", "room", "keep-newer", "stop", "keep", "restore"];
+    let database = [
+        "programs",
+        "info",
+        "moment",
+        "room",
+        "keep-newer",
+        "stop",
+        "keep",
+        "restore",
+    ];
     assert_state(&run, &database, "succeeded");
-    let looked_at = ["start", "promoted", "content", "measure", "read-all", "audit-head"];
+    let looked_at = [
+        "start",
+        "promoted",
+        "content",
+        "measure",
+        "read-all",
+        "audit-head",
+    ];
     assert_state(&run, &looked_at, "succeeded");
-    assert_state(&run, &["stanza-free", "archive-on", "first-backup"], "succeeded");
-    assert_state(&run, &["account", "key-version", "fetch", "fingerprint"], "succeeded");
-    assert_state(&run, &["live", "ready", "identity-provider", "login", "agent-tls"], "succeeded");
+    assert_state(
+        &run,
+        &["stanza-free", "archive-on", "first-backup"],
+        "succeeded",
+    );
+    assert_state(
+        &run,
+        &["account", "key-version", "fetch", "fingerprint"],
+        "succeeded",
+    );
+    assert_state(
+        &run,
+        &["live", "ready", "identity-provider", "login", "agent-tls"],
+        "succeeded",
+    );
     // What is only done in Kubernetes says of itself that there is nothing to do.
     assert_state(&run, &["namespace", "inject", "key-read"], "skipped");
 
@@ -325,17 +378,30 @@ fn ampora_comes_back_from_its_backups_with_its_key_its_login_and_its_agents() {
     let ask = |statement: &str| sql(restored.port, "arbitex", statement);
     assert_eq!(ask("SELECT count(*) FROM tenants"), TENANTS);
     assert_eq!(ask("SELECT pg_is_in_recovery()"), "f");
-    let rpo = run.summary["objectives"]["rpo"]["measured_s"].as_f64().unwrap();
+    let rpo = run.summary["objectives"]["rpo"]["measured_s"]
+        .as_f64()
+        .unwrap();
     let lost = (history.lost - history.newest).as_seconds_f64();
-    assert!((rpo - lost).abs() <= 1.0, "{rpo} s were measured, {lost} s were lost");
+    assert!(
+        (rpo - lost).abs() <= 1.0,
+        "{rpo} s were measured, {lost} s were lost"
+    );
     assert!(rpo > 0.0);
     let kept = fs::read_dir(&site.values["keep_dir"]).unwrap().flatten();
-    let kept = kept.map(|file| file.path()).find(|path| {
-        path.extension().is_some_and(|e| e == "csv")
-    });
+    let kept = kept
+        .map(|file| file.path())
+        .find(|path| path.extension().is_some_and(|e| e == "csv"));
     let kept = fs::read_to_string(kept.expect("the events that were given up")).unwrap();
-    assert!(kept.contains("a bad migration") && kept.contains("afterwards"), "{kept}");
-    assert_eq!(broken().cluster.sql("arbitex", "SELECT count(*) FROM tenants"), "0");
+    assert!(
+        kept.contains("a bad migration") && kept.contains("afterwards"),
+        "{kept}"
+    );
+    assert_eq!(
+        broken()
+            .cluster
+            .sql("arbitex", "SELECT count(*) FROM tenants"),
+        "0"
+    );
 
     // It archives again, under the new name, with a backup of its own.
     assert_eq!(ask("SELECT current_setting('archive_mode')"), "on");
@@ -343,14 +409,322 @@ fn ampora_comes_back_from_its_backups_with_its_key_its_login_and_its_agents() {
 
     // The key of the moment is in its file, and nowhere else.
     assert_eq!(fs::read_to_string(site.key_file()).unwrap(), KEY);
-    assert_eq!(fs::metadata(site.key_file()).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(site.key_file()).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     let fetched = log_of(&site, &run, "fetch");
-    assert!(fetched.contains(&fingerprint(KEY)) && !fetched.contains(KEY), "{fetched}");
+    assert!(
+        fetched.contains(&fingerprint(KEY)) && !fetched.contains(KEY),
+        "{fetched}"
+    );
 
     // A person would have got in, and an agent; nobody else.
     assert!(log_of(&site, &run, "login").contains(&format!("signed in as {USER}")));
-    assert!(site.api.as_ref().unwrap().asked().iter().any(|path| path == "/home"));
+    assert!(
+        site.api
+            .as_ref()
+            .unwrap()
+            .asked()
+            .iter()
+            .any(|path| path == "/home")
+    );
     let agent = attempts(&run.summary, "agent-tls")[0]["checks"].to_string();
-    assert!(agent.contains("agents are accepted, others are not"), "{agent}");
+    assert!(
+        agent.contains("agents are accepted, others are not"),
+        "{agent}"
+    );
     site.home.output(&["verify", &run.incident()]).exits(0);
+}
+
+#[test]
+fn a_moment_after_the_newest_wal_is_refused_before_anything_is_changed() {
+    let mut site = Site::new();
+    let restored = Restored::beside_the_damaged(&mut site);
+    let tomorrow = Utc::now() + Duration::days(1);
+    site.set_what_validation_needs();
+    let run = restored
+        .run(&mut site, tomorrow, &["postgres/pgbackrest"], &[])
+        .exits(1);
+    assert_state(&run, &["programs", "info"], "succeeded");
+    assert_state(&run, &["moment"], "failed");
+    assert_cause(
+        &run,
+        "moment",
+        "It lies before the end of the oldest backup, or after",
+    );
+    for id in ["keep-newer", "stop", "keep", "restore"] {
+        assert!(
+            attempts(&run.summary, id).is_empty(),
+            "`{id}` follows a failed step"
+        );
+    }
+    assert!(!restored.data.exists());
+}
+
+#[test]
+fn a_moment_that_no_commit_reaches_ends_with_its_cause_and_without_a_server() {
+    let mut site = Site::new();
+    let restored = Restored::beside_the_damaged(&mut site);
+    site.set_what_validation_needs();
+    let cluster = &broken().cluster;
+    // WAL goes on, but nothing is committed any more.
+    cluster.sql("postgres", "ALTER SYSTEM SET autovacuum = off");
+    cluster.sql("postgres", "SELECT pg_reload_conf()");
+    let whole = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+    let target = whole(cluster.clock() + 1);
+    cluster.pass(target + Duration::seconds(1));
+    cluster.sql(
+        "postgres",
+        "SELECT pg_create_restore_point('nothing is committed here')",
+    );
+    cluster.archive();
+    let run = restored
+        .run(&mut site, target, &["postgres/pgbackrest"], &[])
+        .exits(1);
+    assert_state(&run, &["moment", "keep", "restore"], "succeeded");
+    let ended = ["start", "promoted"];
+    let failed = ended
+        .into_iter()
+        .find(|id| step(&run.summary, id)["state"] == "failed");
+    let failed = failed.unwrap_or_else(|| panic!("{:#}", run.summary));
+    assert_cause(
+        &run,
+        failed,
+        "The moment lies after the last commit in the archived WAL",
+    );
+    assert!(attempts(&run.summary, "content").is_empty());
+}
+
+#[test]
+fn a_key_that_is_not_the_recorded_one_is_fetched_by_nobody_and_used_nowhere() {
+    let manager = SecretManager::start();
+    let mut site = Site::new().with_keys(&manager, &["another-key", "the-key-of-today"]);
+    site.set_what_validation_needs();
+    let confirmed = ["--confirm", "other-secrets"];
+    let run = site.run("ampora", &["master-key/aws"], &confirmed).exits(1);
+    assert_state(&run, &["account", "key-version"], "succeeded");
+    assert_state(&run, &["fetch"], "failed");
+    let all = causes(&run, "fetch");
+    let rotated = |cause: &String| cause.contains("rotated");
+    assert!(all.first().is_some_and(rotated), "{all:#?}");
+    for id in ["fingerprint", "inject-file"] {
+        assert!(
+            attempts(&run.summary, id).is_empty(),
+            "`{id}` follows a failed step"
+        );
+    }
+    assert!(!site.key_file().exists());
+    let log = log_of(&site, &run, "fetch");
+    assert!(log.contains(&fingerprint("another-key")), "{log}");
+    assert!(
+        !log.contains("another-key") && !log.contains("the-key-of-today"),
+        "{log}"
+    );
+}
+
+/// The runbook, with what is at fixed places of the world at places of the test.
+///
+/// HTTP-01 needs port 80, names are asked of the test's own name server, and the public name leads
+/// to loopback only there.
+fn moved_here(names: &NameServer, front: &TlsServer) -> String {
+    let (resolver, port) = (names.address(), front.port());
+    let changes = [
+        (
+            "check: { tcp: \"${ingress_address}:80\", within: 2m }",
+            format!("check: {{ tcp: \"${{ingress_address}}:{port}\" }}"),
+        ),
+        (
+            "{ dns: \"${public_host}\", is: \"${ingress_address}\", within: 15m, every: 15s }",
+            format!("{{ dns: \"${{public_host}}\", is: \"${{ingress_address}}\", resolver: \"{resolver}\" }}"),
+        ),
+        (
+            "{ tls: \"${public_host}:${public_port}\", valid_for: 24h, within: 10m, every: 15s }",
+            "{ tls: \"${public_host}:${public_port}\", connect_to: \"${ingress_address}:${public_port}\", valid_for: 24h }".to_owned(),
+        ),
+        (
+            "valid_for: 24h, ca: \"${server_ca}\", within: 2m }",
+            "valid_for: 24h, ca: \"${server_ca}\" }".to_owned(),
+        ),
+    ];
+    let mut text = shipped();
+    for (from, to) in changes {
+        assert!(text.contains(from), "the runbook has `{from}`");
+        text = text.replace(from, &to);
+    }
+    text
+}
+
+/// A site behind a front with a certificate, and the name server that knows it.
+struct Front {
+    site: Site,
+    runbook: String,
+    names: NameServer,
+    server: TlsServer,
+}
+
+impl Front {
+    fn showing(mut site: Site, pair: &Pair) -> Self {
+        let (names, server) = (NameServer::start(), TlsServer::showing(pair));
+        let runbook = moved_here(&names, &server);
+        let runbook = site.home.write("moved.yaml", runbook);
+        site.set("public_host", PUBLIC_NAME);
+        site.set("public_port", server.port().to_string());
+        site.set("ingress_address", "127.0.0.1");
+        names.leads(PUBLIC_NAME, "127.0.0.1");
+        let (cert, key) = pair.shown();
+        site.set("leaf_cert", cert);
+        site.set("leaf_key", key);
+        Self {
+            site,
+            runbook,
+            names,
+            server,
+        }
+    }
+
+    fn run(&self, path: &str) -> Run {
+        let manual = match path {
+            "tls/acme" => ["--confirm", "move-name"].to_vec(),
+            _ => ["--confirm", "issue", "--confirm", "move-name-after"].to_vec(),
+        };
+        self.site.run(
+            &self.runbook,
+            &[path],
+            &[&["--trust"], &manual[..]].concat(),
+        )
+    }
+}
+
+fn named() -> String {
+    format!("DNS:{PUBLIC_NAME}")
+}
+
+#[test]
+fn a_name_and_its_certificate_come_back_by_both_ways() {
+    for path in ["tls/acme", "tls/corporate-ca"] {
+        let site = Site::that_runs();
+        let good = site.certificate("good", &named(), &Valid::Days(30));
+        let run = Front::showing(site, &good).run(path).exits(0);
+        assert_eq!(run.summary["state"], "recovered");
+        let looked_at: &[&str] = match path {
+            "tls/acme" => &["port-80", "move-name", "name", "certificate"],
+            _ => &["issue", "leaf", "served", "move-name-after"],
+        };
+        assert_state(&run, looked_at, "succeeded");
+    }
+}
+
+#[test]
+fn a_certificate_is_seen_for_what_is_wrong_with_it() {
+    let cases = [
+        ("expired", "its certificate has expired"),
+        ("of-another-host", "its certificate is for another name"),
+        (
+            "of-a-stranger",
+            "its certificate is signed by an authority that is not trusted here",
+        ),
+        ("ending-soon", "trusted, valid for"),
+    ];
+    for (kind, seen) in cases {
+        let mut site = Site::new();
+        site.set_what_validation_needs();
+        let files = PathBuf::from(site.home.file(""));
+        let stranger = Authority::new(&files, "stranger");
+        let other = "DNS:other.acme.example";
+        let pair = match kind {
+            "expired" => site.certificate(kind, &named(), &Valid::Formerly),
+            "of-another-host" => site.certificate(kind, other, &Valid::Days(30)),
+            "of-a-stranger" => stranger.sign(kind, &named(), &Valid::Days(30)),
+            _ => site.certificate(kind, &named(), &Valid::Days(0)),
+        };
+        let front = Front::showing(site, &pair);
+        let run = front.run("tls/acme").exits(1);
+        assert_state(&run, &["port-80", "name"], "succeeded");
+        assert_state(&run, &["certificate"], "failed");
+        let wrong = seen_wrong(&run, "certificate");
+        assert!(
+            wrong.len() == 1 && wrong[0].contains(seen),
+            "{kind}: {wrong:?}"
+        );
+        assert_cause(
+            &run,
+            "certificate",
+            "The Ingress serves its default certificate",
+        );
+    }
+}
+
+#[test]
+fn a_name_without_an_address_or_with_the_old_one_is_not_taken_for_moved() {
+    let mut site = Site::new();
+    site.set_what_validation_needs();
+    let pair = site.certificate("good", &named(), &Valid::Days(30));
+    let mut front = Front::showing(site, &pair);
+    front.names.leads("old.acme.example", "192.0.2.7");
+    for (name, seen) in [
+        ("old.acme.example", "192.0.2.7"),
+        (
+            "nowhere.acme.example",
+            "nowhere.acme.example does not resolve at",
+        ),
+    ] {
+        front.site.set("public_host", name);
+        let run = front.run("tls/acme").exits(1);
+        assert_state(&run, &["name"], "failed");
+        let wrong = seen_wrong(&run, "name");
+        assert!(
+            wrong.len() == 1 && wrong[0].contains(seen),
+            "{name}: {wrong:?}"
+        );
+        assert!(attempts(&run.summary, "certificate").is_empty(), "{name}");
+        assert_cause(&run, "name", "The record was not changed");
+    }
+}
+
+#[test]
+fn a_certificate_that_does_not_fit_is_found_before_it_is_loaded() {
+    for kind in ["of-another-host", "expired", "with-another-key"] {
+        let mut site = Site::new();
+        site.set_what_validation_needs();
+        let good = site.certificate("good", &named(), &Valid::Days(30));
+        let bad = match kind {
+            "of-another-host" => site.certificate(kind, "DNS:other.acme.example", &Valid::Days(30)),
+            "expired" => site.certificate(kind, &named(), &Valid::Formerly),
+            _ => Pair {
+                cert: good.cert.clone(),
+                key: site.certificate(kind, &named(), &Valid::Days(30)).key,
+            },
+        };
+        let mut front = Front::showing(site, &good);
+        let (cert, key) = bad.shown();
+        front.site.set("leaf_cert", cert);
+        front.site.set("leaf_key", key);
+        let run = front.run("tls/corporate-ca").exits(1);
+        assert_state(&run, &["leaf"], "failed");
+        assert_cause(&run, "leaf", "The Ingress serves its default certificate");
+        assert!(attempts(&run.summary, "served").is_empty(), "{kind}");
+    }
+}
+
+#[test]
+fn an_agent_of_a_lost_authority_is_refused_and_the_cause_is_named() {
+    let mut site = Site::that_runs();
+    let good = site.certificate("good", &named(), &Valid::Days(30));
+    let files = PathBuf::from(site.home.file(""));
+    let lost = Authority::new(&files, "lost");
+    let agent = lost.sign("agent-7", "DNS:agent-7", &Valid::Days(30));
+    site.agent_shows(&agent);
+    let run = Front::showing(site, &good).run("tls/corporate-ca").exits(1);
+    assert_state(&run, &["live", "ready", "login", "dashboard"], "succeeded");
+    assert_state(&run, &["agent-tls"], "failed");
+    assert_cause(
+        &run,
+        "agent-tls",
+        "The backup lacks the private key with which the persisted CA signs",
+    );
+    let checks = attempts(&run.summary, "agent-tls")[0]["checks"].to_string();
+    assert!(checks.contains("unknown ca"), "{checks}");
+    assert!(attempts(&run.summary, "agent").is_empty());
+    assert_eq!(run.summary["state"], "open");
 }

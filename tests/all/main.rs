@@ -12,6 +12,7 @@ mod harness;
 mod house;
 mod kills;
 mod lint;
+mod lint_rules;
 mod looking;
 mod platform;
 mod recovery;

@@ -114,7 +114,12 @@ fn shell_scripts(runbook: &Runbook) -> Vec<(&str, Pos)> {
 
 /// What bash has against a script: the line, counted from one, and why.
 fn bash_n(text: &str) -> Option<(usize, String)> {
-    let mut child = Command::new("bash")
+    let mut bash = Command::new("bash");
+    // Read before it runs, a script cannot switch its own patterns on.
+    if text.contains("extglob") {
+        bash.args(["-O", "extglob"]);
+    }
+    let mut child = bash
         .arg("-n")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

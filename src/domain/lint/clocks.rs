@@ -316,7 +316,8 @@ fn contradiction(place: &str, at: Pos, every: u64, kept: u64, stated: u64, found
         return;
     }
     let made = kept / every;
-    if made.abs_diff(stated) > 1 {
+    // "3 copies in 2 regions" counts something else.
+    if made.abs_diff(stated) > 1 && stated >= 5 {
         found.warn(
             "contradicting-numbers",
             place,
@@ -353,7 +354,18 @@ fn prose(runbook: &Runbook, found: &mut Found) {
             Action::Manual(text) => Some((s.id.text.as_str(), s.text_at, text.as_str())),
             Action::Run(_) | Action::Kubernetes(_) | Action::Check(_) | Action::Include(_) => None,
         });
-    for (place, at, text) in references.chain(manual) {
+    let whys = runbook
+        .steps()
+        .map(|(_, s)| s)
+        .chain(&runbook.prepare)
+        .flat_map(|s| {
+            let texts = [s.why.as_deref(), s.expect.as_deref()];
+            texts
+                .into_iter()
+                .flatten()
+                .map(move |t| (s.id.text.as_str(), s.at, t))
+        });
+    for (place, at, text) in references.chain(manual).chain(whys) {
         for line in text.lines() {
             if let (Some(every), Some(kept), Some(stated)) =
                 (every_in(line), keep_in(line), count_in(line))

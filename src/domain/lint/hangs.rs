@@ -7,8 +7,8 @@ use super::{
 use crate::domain::{
     finding::Pos,
     runbook::{
-        Runbook,
-        kinds::CheckKind,
+        Action, Runbook,
+        kinds::{CheckKind, postgres},
         scripts::commands::{Call, Word},
     },
 };
@@ -28,6 +28,10 @@ pub(super) fn find(view: &View<'_>, found: &mut Found) {
         }
         if ["helm", "helmfile"].contains(&call.name.as_str())
             && call.has(&["--atomic", "--rollback-on-failure"])
+            && !call
+                .args
+                .iter()
+                .any(|w| w.text == "--atomic=false" || w.text == "--rollback-on-failure=false")
             && !view.peace
         {
             found.call(
@@ -40,8 +44,43 @@ pub(super) fn find(view: &View<'_>, found: &mut Found) {
         }
         sql(view, call, found);
     }
+    loops(view, found);
     if view.kind != Kind::Manual {
         dates(view, found);
+    }
+}
+
+/// `until pg_isready; do sleep 2; done`: nothing counts, and nothing ends it.
+fn loops(view: &View<'_>, found: &mut Found) {
+    if view.is_limited() || view.kind == Kind::Manual {
+        return;
+    }
+    let ends = [
+        "break", "exit", "return", "timeout", "((", "let", "read", "mapfile",
+    ];
+    for (from, to) in &view.commands.loops {
+        let inside: Vec<&Call> = view
+            .calls
+            .iter()
+            .filter(|c| c.at >= *from && c.at < *to)
+            .collect();
+        let sleeps = inside.iter().any(|c| c.name == "sleep");
+        let text = view.text().get(*from..*to).unwrap_or_default();
+        let counts = inside
+            .iter()
+            .any(|c| ends.contains(&c.name.as_str()) || c.limited)
+            || ["SECONDS", "((", "-lt", "-gt", "-ge", "-le", "date +%s"]
+                .iter()
+                .any(|w| text.contains(w));
+        if sleeps && !counts {
+            found.call(
+                "may-hang",
+                view,
+                *from,
+                "this waits until it is so, and perhaps it never is",
+                "use a check with `within: 5m`, or give the step a `timeout`",
+            );
+        }
     }
 }
 
@@ -71,6 +110,12 @@ fn waits(call: &Call) -> Option<(&'static str, &'static str)> {
                 return Some((
                     "`kubectl delete` waits without an end for a finalizer, after it has said `deleted`",
                     "add `--timeout=2m`, or `--wait=false` and look afterwards whether it is gone",
+                ));
+            }
+            if is_verb(call, "drain") && !limited {
+                return Some((
+                    "`kubectl drain` waits without an end for a pod that may not be evicted",
+                    "add `--timeout=5m`",
                 ));
             }
             let follows = is_verb(call, "logs") && call.has(&["-f", "--follow"]);
@@ -106,6 +151,23 @@ fn is_verb(call: &Call, verb: &str) -> bool {
     call.subcommand(&takes).first() == Some(&verb)
 }
 
+/// Commands of az that ask for a confirmation.
+const ASKS: [&str; 13] = [
+    "aks delete",
+    "group delete",
+    "disk delete",
+    "vm delete",
+    "vmss delete",
+    "postgres flexible-server delete",
+    "postgres flexible-server db delete",
+    "postgres flexible-server firewall-rule delete",
+    "network dns zone delete",
+    "network dns record-set",
+    "storage account delete",
+    "redis delete",
+    "dataprotection backup-instance delete",
+];
+
 /// This asks a question, and nobody is there to answer.
 fn asks(call: &Call) -> Option<(&'static str, &'static str)> {
     let says = |words: &[&str]| call.says(words);
@@ -117,12 +179,11 @@ fn asks(call: &Call) -> Option<(&'static str, &'static str)> {
                     "add `--overwrite-existing` and `--file` with a kubeconfig of its own",
                 ));
             }
-            let asking = ["delete", "purge", "revoke", "failover", "deallocate"];
-            let verb = call
-                .plain()
-                .take(5)
-                .find(|w| asking.contains(&w.text.as_str()));
-            let asked = verb.is_some_and(|v| v.text == "delete" || v.text == "purge");
+            let words = call
+                .subcommand(&["--subscription", "--output", "-o", "--query"])
+                .join(" ");
+            let is_delete = words.split(' ').any(|w| w == "delete");
+            let asked = is_delete && ASKS.iter().any(|command| words.starts_with(command));
             (asked && !call.has(&["--yes", "-y"])).then_some((
                 "az asks for a confirmation here, and fails where nobody can answer",
                 "add `--yes`; make the step `danger: destroy`, so that a person confirms",
@@ -150,6 +211,10 @@ fn asks(call: &Call) -> Option<(&'static str, &'static str)> {
             "ssh-keygen asks for a passphrase",
             "add `-N ''` and `-f FILE`",
         )),
+        "read" => call.has(&["-p"]).then_some((
+            "this asks a question, and stdin of a step is /dev/null",
+            "make it a variable with `ask:`; for a decision use a `manual` step",
+        )),
         "rm" | "cp" | "mv" => call.has(&["-i", "--interactive"]).then_some((
             "this asks before each file",
             "leave `-i` out; make the step `danger: destroy`",
@@ -167,23 +232,45 @@ fn sql(view: &View<'_>, call: &Call, found: &mut Found) {
         "sqlite3" => &[],
         _ => return,
     };
-    let is_put_together = |w: &Word| !w.names.is_empty() && is_sql(&w.text);
+    // Texts of SQL with a value in them that the script keeps in a variable.
+    let assigned = view
+        .commands
+        .pipelines
+        .iter()
+        .flat_map(|p| &p.commands)
+        .flat_map(|c| &c.assigned);
+    let kept: Vec<&str> = assigned
+        .filter(|(_, word)| !word.names.is_empty() && is_sql(&word.text))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let is_put_together = |w: &Word| {
+        let filled = view.kind == Kind::Arguments && w.text.contains("${");
+        ((!w.names.is_empty() || filled) && is_sql(&w.text))
+            || w.names.iter().any(|n| kept.contains(&n.as_str()))
+    };
     let argument = call
         .values(options)
         .into_iter()
         .find(|w| is_put_together(w));
-    let here = call.redirects.iter().find(|r| {
-        r.sign.starts_with("<<") && !r.to.quoted && is_sql(&r.to.text) && has_name(&r.to.text)
+    let here = |c: &Call| {
+        c.redirects.iter().any(|r| match r.sign.as_str() {
+            "<<" => !r.to.quoted && is_sql(&r.to.text) && has_name(&r.to.text),
+            "<<<" => is_put_together(&r.to),
+            _ => false,
+        })
+    };
+    let own = here(call).then_some(call.at);
+    let piped = view.before(call).find_map(|c| match c.name.as_str() {
+        "cat" if here(c) => Some(c.at),
+        "echo" => c.args.iter().find(|w| is_put_together(w)).map(|w| w.at),
+        "printf" => {
+            let format = c.args.iter().find(|w| !w.text.starts_with("-"))?;
+            let fills = is_sql(&format.text) && c.args.iter().any(|w| !w.names.is_empty());
+            (fills || is_put_together(format)).then_some(format.at)
+        }
+        _ => None,
     });
-    let piped = view
-        .before(call)
-        .filter(|c| matches!(c.name.as_str(), "echo" | "printf"))
-        .find_map(|c| c.args.iter().find(|w| is_put_together(w)));
-    let at = argument
-        .map(|w| w.at)
-        .or(here.map(|_| call.at))
-        .or(piped.map(|w| w.at));
-    if let Some(at) = at {
+    if let Some(at) = argument.map(|w| w.at).or(own).or(piped) {
         found.call(
             "sql-by-string",
             view,
@@ -216,7 +303,7 @@ static DATE: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 fn date_in(text: &str) -> Option<&str> {
-    if text.contains("api-version") || text.contains("apiVersion") {
+    if text.to_ascii_lowercase().contains("version") {
         return None;
     }
     Some(DATE.captures(text)?.get(1)?.as_str())
@@ -243,6 +330,16 @@ fn dates(view: &View<'_>, found: &mut Found) {
                 say_date(&view.place, view.at(word.at), date, found);
             }
         }
+        for redirect in &command.redirects {
+            if let Some(date) = date_in(&redirect.to.text) {
+                let at = if redirect.sign == "<<" {
+                    command.at
+                } else {
+                    redirect.to.at
+                };
+                say_date(&view.place, view.at(at), date, found);
+            }
+        }
         for (name, word) in &command.assigned {
             if let Some(date) = date_in(&word.text)
                 && !name.to_ascii_lowercase().contains("version")
@@ -267,23 +364,92 @@ pub(super) fn dates_in_fields(runbook: &Runbook, found: &mut Found) {
             }
         }
     }
-    for check in runbook.checks() {
-        let CheckKind::Postgres(words) = &check.what else {
-            continue;
-        };
-        let query = words.query.as_deref().unwrap_or_default();
-        if query.contains("${") {
-            found.warn(
-                "sql-by-string",
-                words.system.text.as_str(),
-                check.at,
-                "a value is put into SQL as text: a quote in it ends the statement",
-                "write `$1` in the query and `params: [\"${name}\"]` beside it",
-            );
+    for (name, step) in runbook.steps() {
+        for script in step.scripts() {
+            for (key, value) in &script.env {
+                if let Some(date) = date_in(value) {
+                    say_date(&name, key.at, date, found);
+                }
+            }
         }
-        let texts = [Some(query), check.expect.as_deref()];
-        if let Some(date) = texts.into_iter().flatten().find_map(date_in) {
-            say_date(words.system.text.as_str(), check.at, date, found);
+        if let Action::Kubernetes(words) = &step.action
+            && let Some(date) = date_in(&words.to_string())
+        {
+            say_date(&name, step.at, date, found);
+        }
+    }
+    for check in runbook.checks() {
+        // Commands and scripts are read as such.
+        if matches!(check.what, CheckKind::Command(_)) {
+            continue;
+        }
+        let place = check.system().map_or("", |s| s.text.as_str());
+        let mut texts: Vec<&str> = check
+            .templates()
+            .into_iter()
+            .map(|(text, _)| text)
+            .collect();
+        if let CheckKind::Postgres(words) = &check.what {
+            texts.extend(words.query.as_deref());
+            if let Some(function) = words.query.as_deref().and_then(postgres::has_effects) {
+                found.warn(
+                    "write-in-check",
+                    place,
+                    check.at,
+                    format!("a check only looks, and `{function}` does something"),
+                    "do it in a step of its own; let the check read with a role that may only read",
+                );
+            }
+        }
+        if let Some(date) = texts.into_iter().find_map(date_in) {
+            say_date(place, check.at, date, found);
+        }
+    }
+}
+
+/// A check's command that changes what it looks at.
+pub(super) fn writes(view: &View<'_>, found: &mut Found) {
+    if !matches!(view.kind, Kind::Check | Kind::Arguments) {
+        return;
+    }
+    for call in &view.calls {
+        let words = call.subcommand(&["-n", "--namespace", "--context", "--kubeconfig"]);
+        let verb = words.first().copied().unwrap_or_default();
+        let changes = match call.name.as_str() {
+            "kubectl" | "oc" => {
+                let dry = call.args.iter().any(|w| w.text.starts_with("--dry-run"));
+                let verbs = [
+                    "delete", "apply", "create", "scale", "patch", "annotate", "label", "cordon",
+                    "drain", "replace", "edit", "set", "taint",
+                ];
+                !dry && (verbs.contains(&verb)
+                    || words.starts_with(&["rollout", "restart"])
+                    || words.starts_with(&["rollout", "undo"]))
+            }
+            "helm" => {
+                ["install", "upgrade", "uninstall", "rollback"].contains(&verb)
+                    && !call.has(&["--dry-run"])
+            }
+            "systemctl" => {
+                ["start", "stop", "restart", "reload", "enable", "disable"].contains(&verb)
+            }
+            "dropdb" | "createdb" | "pg_restore" | "mkfs" | "terraform" => {
+                call.name != "terraform" || ["apply", "destroy"].contains(&verb)
+            }
+            "rm" | "mv" | "dd" | "truncate" => view.kind == Kind::Arguments,
+            _ => false,
+        };
+        if changes && !(call.name == "pg_restore" && call.has(&["-l", "--list", "-f", "--file"])) {
+            found.call(
+                "write-in-check",
+                view,
+                call.at,
+                format!(
+                    "a check only looks, and this `{}` changes something",
+                    call.name
+                ),
+                "make a step of it; what it brings about is its `verify`",
+            );
         }
     }
 }

@@ -98,7 +98,17 @@ fn is_custom_dump(call: &Call) -> bool {
 }
 
 fn stops_on_error(view: &View<'_>, call: &Call) -> bool {
-    let says = |w: &Word| w.text.contains("ON_ERROR_STOP");
+    let says = |w: &Word| {
+        let mut parts = w.text.split("ON_ERROR_STOP").skip(1);
+        parts.any(|rest| {
+            let value = rest
+                .trim_start_matches(['=', ' '])
+                .split(['\n', ' '])
+                .next()
+                .unwrap_or_default();
+            !matches!(value, "0" | "off" | "false" | "no")
+        })
+    };
     let of_call = call.args.iter().any(says) || call.redirects.iter().any(|r| says(&r.to));
     let piped = view.before(call).any(|c| c.args.iter().any(says));
     of_call || piped
@@ -113,6 +123,12 @@ fn jq(view: &View<'_>, call: &Call, found: &mut Found) {
     }
     let shown = call.plain().any(|w| !w.text.is_empty());
     let counts = matches!(view.usage(call), Use::Statement | Use::Condition);
+    // What is kept in a variable and then compared is looked at.
+    if let Use::Assigned(name) = view.usage(call)
+        && looks_at(view, &name)
+    {
+        return;
+    }
     if view.is_last(call) && (piped || (counts && shown)) {
         found.call(
             CODE,
@@ -126,7 +142,14 @@ fn jq(view: &View<'_>, call: &Call, found: &mut Found) {
 
 fn grep(view: &View<'_>, call: &Call, found: &mut Found) {
     let counts = matches!(view.usage(call), Use::Statement | Use::Condition);
-    if call.has(&["-c", "--count"]) && counts && view.is_last(call) && !is_judged(view) {
+    let pattern = call
+        .args
+        .iter()
+        .position(|w| w.text == "-e" || w.text == "-f");
+    let taken = pattern
+        .and_then(|i| call.args.get(i + 1))
+        .is_some_and(|w| w.text == "-c");
+    if call.has(&["-c", "--count"]) && !taken && counts && view.is_last(call) && !is_judged(view) {
         found.call(
             CODE,
             view,
@@ -166,9 +189,6 @@ fn redis(view: &View<'_>, call: &Call, found: &mut Found) {
 
 /// `X=$(kubectl get … -o jsonpath=…)`: what is not there is an empty text, and exit code 0.
 fn lookup(view: &View<'_>, call: &Call, found: &mut Found) {
-    let Use::Assigned(name) = view.usage(call) else {
-        return;
-    };
     let output = call
         .value(&["-o", "--output"])
         .map(|w| w.text.as_str())
@@ -179,6 +199,26 @@ fn lookup(view: &View<'_>, call: &Call, found: &mut Found) {
     if !(template || call.has(&["--template"])) || !call.says(&["get"]) || !view.is_last(call) {
         return;
     }
+    // A list of names or states is shown; one field of one object is looked up.
+    let lists = [
+        "range ", "items[", ".items", "{{range", "{{ range", "{{len", "{{ len",
+    ]
+    .iter()
+    .any(|w| output.contains(w));
+    let name = match view.usage(call) {
+        Use::Assigned(name) => name,
+        Use::Argument if !lists => "it".to_owned(),
+        Use::Statement if !lists && template && view.kind == Kind::Run => {
+            let captures = view
+                .step
+                .is_some_and(|s| !s.capture.is_empty() || !s.verify.is_empty());
+            if captures || view.reads_a_pipe(call) || call.redirects.iter().any(|r| r.is_output()) {
+                return;
+            }
+            "it".to_owned()
+        }
+        Use::Argument | Use::Statement | Use::Condition => return,
+    };
     if looks_at(view, &name) {
         return;
     }
@@ -245,12 +285,36 @@ fn curl(view: &View<'_>, call: &Call, found: &mut Found) {
     }
 }
 
+fn plain(text: &str) -> String {
+    text.replace("${", "$").replace('}', "")
+}
+
 /// A dump that is written under its final name looks whole when it is not.
 fn dump(view: &View<'_>, call: &Call, found: &mut Found) {
+    let targets: Vec<String> = std::iter::once(call)
+        .chain(view.behind(call))
+        .flat_map(|c| {
+            let outputs = c.redirects.iter().filter(|r| r.is_output());
+            outputs.map(|r| r.to.text.clone())
+        })
+        .chain(
+            call.value(&["-f", "--file", "-r", "--result-file"])
+                .map(|w| {
+                    let text = w
+                        .text
+                        .split_once('=')
+                        .map_or(w.text.as_str(), |(_, value)| value);
+                    text.to_owned()
+                }),
+        )
+        .map(|t| plain(&t))
+        .collect();
+    let is_target = |w: &Word| targets.iter().any(|t| plain(&w.text) == *t);
     let moved = view
         .calls
         .iter()
-        .any(|c| matches!(c.name.as_str(), "mv" | "rename" | "ln"));
+        .filter(|c| c.at > call.at && matches!(c.name.as_str(), "mv" | "rename" | "ln"))
+        .any(|c| c.args.iter().any(is_target));
     let named = call
         .value(&[
             "-f",

@@ -93,7 +93,11 @@ pub(super) fn find(view: &View<'_>, found: &mut Found) {
         let best = KNOWN
             .options
             .iter()
-            .filter(|((tool, command), _)| *tool == call.name && words.starts_with(command))
+            .filter(|((tool, command), _)| {
+                let here =
+                    command.is_empty() || words.windows(command.len()).any(|w| w == *command);
+                *tool == call.name && here
+            })
             .max_by_key(|((_, command), _)| command.len());
         let Some(((tool, command), options)) = best else {
             continue;

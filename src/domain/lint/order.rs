@@ -8,7 +8,7 @@ use super::{
 use crate::domain::{
     plan::{Chosen, lay_out},
     runbook::{
-        Check, Procedure, Runbook, Step, SystemKind,
+        Action, Check, Procedure, Runbook, Step, SystemKind,
         reader::Name,
         scripts::commands::Call,
         triage::{Choice, Next},
@@ -186,6 +186,27 @@ fn stopped_pods(views: &[View<'_>], procedure: &Procedure, path: Option<&str>, f
         None => format!("{}/", procedure.id),
     };
     let mut stopped: Vec<String> = Vec::new();
+    let steps = match path {
+        Some(path) => procedure.path(Some(path)),
+        None => procedure.paths.first(),
+    };
+    let native: Vec<(&str, String, bool)> = steps
+        .into_iter()
+        .flat_map(|p| &p.steps)
+        .filter_map(|step| match &step.action {
+            Action::Kubernetes(words) => {
+                let name = words["scale"].as_str()?.split('/').next_back()?.to_owned();
+                Some((step.id.text.as_str(), name, words["replicas"] == 0))
+            }
+            Action::Run(_) | Action::Check(_) | Action::Manual(_) | Action::Include(_) => None,
+        })
+        .collect();
+    let order: Vec<&str> = steps
+        .into_iter()
+        .flat_map(|p| &p.steps)
+        .map(|s| s.id.text.as_str())
+        .collect();
+    let place = |id: &str| order.iter().position(|o| *o == id);
     let of_list = views.iter().filter(|v| {
         matches!(v.kind, Kind::Run | Kind::Manual)
             && v.place
@@ -193,10 +214,18 @@ fn stopped_pods(views: &[View<'_>], procedure: &Procedure, path: Option<&str>, f
                 .is_some_and(|rest| !rest.contains('/'))
     });
     for view in of_list {
+        let here = view.step.and_then(|s| place(&s.id.text));
+        for (id, name, zero) in native.iter().filter(|(id, ..)| place(id) < here) {
+            let _ = id;
+            stopped.retain(|s| s != name);
+            if *zero {
+                stopped.push(name.clone());
+            }
+        }
         for call in view
             .calls
             .iter()
-            .filter(|c| c.name == "kubectl" && !c.elsewhere)
+            .filter(|c| matches!(c.name.as_str(), "kubectl" | "oc") && !c.elsewhere)
         {
             let words: Vec<String> = call.args.iter().map(|w| plain(&w.text)).collect();
             let verb = |v: &str| words.iter().any(|w| w == v);
@@ -210,7 +239,7 @@ fn stopped_pods(views: &[View<'_>], procedure: &Procedure, path: Option<&str>, f
                         stopped.push(target);
                     }
                 }
-            } else if (verb("cp") || verb("exec"))
+            } else if (verb("cp") || verb("exec") || verb("rsync"))
                 && let Some(gone) = stopped
                     .iter()
                     .find(|s| words.iter().any(|w| is_pod_of(w, s)))
@@ -350,9 +379,12 @@ fn fences(
         let call = own
             .flat_map(|v| v.calls.iter().map(move |c| (v, c)))
             .find(|(_, c)| overwrites(c));
+        let deletes = matches!(&step.action, Action::Kubernetes(words) if words["delete"].as_str().is_some_and(|d| {
+            ["pvc/", "pv/", "persistentvolume"].iter().any(|p| d.starts_with(p))
+        }));
         let at = match call {
             Some((view, call)) => view.at(call.at),
-            None if !step.replaces.is_empty() => step.at,
+            None if !step.replaces.is_empty() || deletes => step.at,
             None => continue,
         };
         let restore = call.is_some_and(|(_, c)| c.name == "pgbackrest");
@@ -394,6 +426,10 @@ fn overwrites(call: &Call) -> bool {
     let has = |word: &str| words.contains(&word);
     match call.name.as_str() {
         "pgbackrest" => has("restore"),
+        "pg_restore" => call.has(&["-c", "--clean"]),
+        "dropdb" => true,
+        "wal-g" => has("backup-fetch"),
+        "barman" => has("recover") || has("restore"),
         "kubectl" => {
             has("delete")
                 && (has("pvc")

@@ -8,7 +8,10 @@ use crate::domain::{
     finding::Pos,
     runbook::{
         Runbook, Variable,
-        scripts::commands::{Call, Use, Word},
+        scripts::{
+            commands::{Call, Use, Word},
+            is_secret_name,
+        },
     },
 };
 use regex::Regex;
@@ -28,8 +31,12 @@ pub(super) fn find(runbook: &Runbook, view: &View<'_>, found: &mut Found) {
             arguments(runbook, view, call, found);
             printed(runbook, view, call, found);
         }
+        if matches!(call.name.as_str(), "sudo" | "doas") {
+            wrapped_environment(runbook, view, call, found);
+        }
         weak_tls(view, call, found);
     }
+    weak_tls_assigned(view, found);
     for command in view.commands.pipelines.iter().flat_map(|p| &p.commands) {
         for (_, word) in &command.assigned {
             if let Some(at) = url_at(word) {
@@ -50,7 +57,8 @@ pub(super) fn find(runbook: &Runbook, view: &View<'_>, found: &mut Found) {
 
 /// `scheme://user:password@host`, with a password that is there.
 static LOGIN: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@]*:([^\s/@]+|\$\{[^}]*\})@").expect("a constant")
+    Regex::new(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/:@]*:([^\s/@]+|\$\{[^}]*\}|\$\([^)]*\)|`[^`]*`)@")
+        .expect("a constant")
 });
 
 fn url_at(word: &Word) -> Option<usize> {
@@ -79,10 +87,11 @@ fn arguments(runbook: &Runbook, view: &View<'_>, call: &Call, found: &mut Found)
         let at = call.args.iter().find_map(url_at).unwrap_or(call.at);
         in_url(view, at, found);
     }
+    // `export X=…` and `local X=…` are no arguments of a process.
     if BUILTINS.contains(&call.name.as_str()) || view.commands.functions.contains(&call.name) {
         return;
     }
-    if let Some(word) = token(call) {
+    if let Some(word) = token(view, call) {
         found.call(
             "token-argument",
             view,
@@ -113,22 +122,38 @@ fn arguments(runbook: &Runbook, view: &View<'_>, call: &Call, found: &mut Found)
     }
 }
 
-static SECRET_NAME: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?i)(^|_)(password|passwd|passphrase|pwd|secret|token|pat|jwt|bearer|[a-z]*(api|master|private|secret|access|account|encryption|storage)_?key|credentials?)$|^(PGPASSWORD|REDISCLI_AUTH)$").expect("a constant")
-});
-
 /// Is it a secret by its declaration, or by its name where nobody declared it?
 fn is_secret(runbook: &Runbook, name: &str) -> bool {
     let declared = runbook.variables.get(&name.to_ascii_lowercase());
     match declared {
         Some(variable) => Variable::is_secret(variable),
-        None => SECRET_NAME.is_match(name),
+        None => is_secret_name(name),
     }
 }
 
 fn is_token(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["token", "jwt", "bearer"].iter().any(|w| name.contains(w))
+}
+
+/// `sudo PGPASSWORD=… psql`: an argument of sudo.
+fn wrapped_environment(runbook: &Runbook, view: &View<'_>, call: &Call, found: &mut Found) {
+    let set = call.args.iter().find(|w| {
+        let name = w.text.split_once('=').map(|(name, _)| name);
+        name.is_some_and(|n| {
+            n.bytes()
+                .all(|b| b.is_ascii_uppercase() || b == b'_' || b.is_ascii_digit())
+        }) && w.names.iter().any(|n| is_secret(runbook, n))
+    });
+    if let Some(word) = set {
+        found.call(
+            "secret-argument",
+            view,
+            word.at,
+            format!("what stands between `{}` and the command is an argument, which every user of this machine can read", call.name),
+            "set it in the environment and let it through: `sudo --preserve-env=PGPASSWORD …`",
+        );
+    }
 }
 
 static LITERAL: LazyLock<Regex> = LazyLock::new(|| {
@@ -152,7 +177,7 @@ fn literal(call: &Call, word: &Word) -> Option<String> {
     if of_literal
         && let Some((key, value)) = rest.split_once('=')
         && !value.is_empty()
-        && SECRET_NAME.is_match(&key.replace(['-', '.'], "_"))
+        && is_secret_name(key)
     {
         return Some(key.to_owned());
     }
@@ -167,9 +192,9 @@ fn literal(call: &Call, word: &Word) -> Option<String> {
 }
 
 /// A token among the arguments of a client: a header, an option, a query.
-fn token(call: &Call) -> Option<&Word> {
+fn token<'c>(view: &View<'_>, call: &'c Call) -> Option<&'c Word> {
     static HEADER: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?i)\b(authorization\s*:|(x-)?[a-z-]*(token|api-key|apikey|auth)\s*:)\s*\S")
+        Regex::new(r"(?i)(authorization\s*:|(x-)?[a-z-]*(token|api-key|apikey|auth)\s*:)\s*\S")
             .expect("a constant")
     });
     static QUERY: LazyLock<Regex> = LazyLock::new(|| {
@@ -177,10 +202,20 @@ fn token(call: &Call) -> Option<&Word> {
     });
     let clients = ["curl", "wget", "http", "https", "xh", "grpcurl", "websocat"];
     if clients.contains(&call.name.as_str()) {
+        let in_variable: Vec<&str> = view
+            .commands
+            .pipelines
+            .iter()
+            .flat_map(|p| &p.commands)
+            .flat_map(|c| &c.assigned)
+            .filter(|(_, word)| HEADER.is_match(&word.text))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let is_header = |w: &Word| HEADER.is_match(&w.text) && !w.text.contains('@');
         let header = call
             .args
             .iter()
-            .find(|w| HEADER.is_match(&w.text) && !w.text.contains('@'));
+            .find(|w| is_header(w) || w.names.iter().any(|n| in_variable.contains(&n.as_str())));
         let query = || {
             call.args
                 .iter()
@@ -226,23 +261,40 @@ fn printed(runbook: &Runbook, view: &View<'_>, call: &Call, found: &mut Found) {
         return;
     }
     let kept = |c: &Call| c.redirects.iter().any(|r| r.is_output());
-    if matches!(call.name.as_str(), "echo" | "printf") {
-        let secret = call
-            .args
-            .iter()
-            .any(|w| w.names.iter().any(|n| is_secret(runbook, n)));
-        if secret && view.is_last(call) && !kept(call) {
-            say_printed(view, call, found);
+    let out_of_sight = kept(call) || view.behind(call).any(kept) || view.behind(call).any(swallows);
+    if out_of_sight {
+        return;
+    }
+    let fetched = fetched_into(view);
+    let is_known = |n: &String| is_secret(runbook, n) || fetched.contains(&n.as_str());
+    let shows = match call.name.as_str() {
+        "echo" | "printf" => {
+            let into_variable =
+                call.name == "printf" && call.args.first().is_some_and(|w| w.text == "-v");
+            !into_variable && call.args.iter().any(|w| w.names.iter().any(is_known))
         }
-        return;
-    }
-    if !fetches(call) || kept(call) || view.behind(call).any(kept) {
-        return;
-    }
-    let swallowed = view.behind(call).any(|c| swallows(c));
-    if !swallowed {
+        "printenv" => call.plain().any(|w| is_secret(runbook, &w.text)),
+        // What these get on stdin they print.
+        "cat" | "base64" | "tr" | "xxd" | "od" | "rev" | "tee" | "cut" | "sed" | "head" => {
+            let here = call.redirects.iter().filter(|r| r.sign == "<<<");
+            here.flat_map(|r| &r.to.names).any(is_known)
+        }
+        _ => fetches(call),
+    };
+    if shows {
         say_printed(view, call, found);
     }
+}
+
+/// Variables of the script that hold what was fetched from where secrets are kept.
+fn fetched_into<'v>(view: &'v View<'_>) -> Vec<&'v str> {
+    let fetching = view.calls.iter().filter(|c| fetches(c));
+    fetching
+        .filter_map(|c| match &view.pipeline(c)?.usage {
+            Use::Assigned(name) => Some(name.as_str()),
+            Use::Statement | Use::Condition | Use::Argument => None,
+        })
+        .collect()
 }
 
 fn say_printed(view: &View<'_>, call: &Call, found: &mut Found) {
@@ -257,6 +309,19 @@ fn say_printed(view: &View<'_>, call: &Call, found: &mut Found) {
 
 /// Does this fetch a secret from where secrets are kept?
 fn fetches(call: &Call) -> bool {
+    // Asked for its version or its id only.
+    let query = call
+        .value(&["--query"])
+        .map(|w| w.text.to_ascii_lowercase());
+    if query.is_some_and(|q| {
+        let asked = q.trim_start_matches("--query=");
+        !["secret", "value", "token", "plaintext", "key"]
+            .iter()
+            .any(|w| asked.contains(w))
+            && asked != "@"
+    }) {
+        return false;
+    }
     let words: Vec<&str> = call.plain().map(|w| w.text.as_str()).collect();
     let has = |all: &[&str]| all.iter().all(|w| words.contains(w));
     match call.name.as_str() {
@@ -326,17 +391,59 @@ fn swallows(call: &Call) -> bool {
         "grep" => call.has(&["-q", "--quiet", "--silent"]),
         "jq" => words
             .iter()
-            .any(|w| w.contains("keys") || w.contains("length")),
+            .any(|w| ["keys", "length", "has("].iter().any(|k| w.contains(k))),
         "python" | "python3" | "perl" | "node" => false,
         _ => false,
     }
 }
 
+/// `sslmode=require` and the like: encrypted perhaps, and whoever answers is believed.
+static MODE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?i)\bsslmode\s*=\s*'?(disable|allow|prefer|require)\b").expect("a constant")
+});
+
+fn is_weak(mode: &str) -> bool {
+    ["disable", "allow", "prefer", "require"].contains(&mode)
+}
+
+fn is_weak_mode(text: &str) -> bool {
+    text.strip_prefix("PGSSLMODE=").is_some_and(is_weak)
+}
+
+/// The same in what a script assigns, and in the environment of its step.
+fn weak_tls_assigned(view: &View<'_>, found: &mut Found) {
+    let commands = view.commands.pipelines.iter().flat_map(|p| &p.commands);
+    for command in commands {
+        for (name, word) in &command.assigned {
+            if MODE.is_match(&word.text)
+                || (name == "PGSSLMODE" && is_weak(&word.text) && command.words.is_empty())
+            {
+                say_weak(view, word.at, found);
+            }
+        }
+    }
+    let env = view
+        .step
+        .into_iter()
+        .filter(|_| view.kind == Kind::Run)
+        .flat_map(|s| s.scripts());
+    for (name, value) in env.take(1).flat_map(|s| &s.env) {
+        if (name.text == "PGSSLMODE" && is_weak(value)) || MODE.is_match(value) {
+            found.warn("weak-tls", &view.place, name.at, WEAK, VERIFY);
+        }
+    }
+}
+
+const WEAK: &str = "this sslmode does not verify the server: whoever answers gets the password";
+const VERIFY: &str =
+    "verify it (sslmode=verify-full), with the authority's certificate where it is a private one";
+
+fn say_weak(view: &View<'_>, at: usize, found: &mut Found) {
+    found.call("weak-tls", view, at, WEAK, VERIFY);
+}
+
 /// TLS that is switched off by an option.
 fn weak_tls(view: &View<'_>, call: &Call, found: &mut Found) {
-    static MODE: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?i)\bsslmode\s*=\s*'?(disable|allow|prefer|require)\b").expect("a constant")
-    });
     let option: Option<(&str, &Word)> = match call.name.as_str() {
         "curl" => call
             .args
@@ -371,18 +478,25 @@ fn weak_tls(view: &View<'_>, call: &Call, found: &mut Found) {
         "ssh" | "scp" | "rsync" => call
             .args
             .iter()
-            .find(|w| w.text.contains("StrictHostKeyChecking=no"))
+            .find(|w| {
+                w.text
+                    .replace(' ', "=")
+                    .contains("StrictHostKeyChecking=no")
+            })
             .map(|w| ("StrictHostKeyChecking=no", w)),
         _ => None,
     };
     let own = call.env.iter().find(|(name, value)| {
-        name == "PGSSLMODE"
-            && ["disable", "allow", "prefer", "require"].contains(&value.text.as_str())
+        name == "PGSSLMODE" && is_weak(value.text.trim_start_matches("PGSSLMODE="))
     });
+    let speaks = [
+        "echo", "printf", "grep", "egrep", "sed", "awk", "logger", "test", "[", "[[",
+    ];
     let mode = call
         .args
         .iter()
-        .find(|w| MODE.is_match(&w.text))
+        .filter(|_| !speaks.contains(&call.name.as_str()))
+        .find(|w| MODE.is_match(&w.text) || is_weak_mode(&w.text))
         .map(|w| ("sslmode", w));
     let found_it = option.or(mode).or(own.map(|(_, w)| ("PGSSLMODE", w)));
     if let Some((what, word)) = found_it {

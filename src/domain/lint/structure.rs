@@ -4,7 +4,7 @@ use super::{
     Found,
     view::{Kind, View},
 };
-use crate::domain::runbook::{Action, Runbook, Step, SystemKind, triage::Next};
+use crate::domain::runbook::{Action, Runbook, Step, SystemKind, names_step, triage::Next};
 use std::collections::BTreeSet;
 
 pub(super) fn find(runbook: &Runbook, views: &[View<'_>], found: &mut Found) {
@@ -31,13 +31,31 @@ fn unreachable(runbook: &Runbook, found: &mut Found) {
             );
         }
     }
-    for (_, step) in runbook.steps() {
-        if let Action::Include(include) = &step.action {
-            reached.insert(&include.of.text);
-        }
-    }
     for go in runbook.failures.iter().filter_map(|row| row.go.as_ref()) {
         reached.insert(go.text.split('/').next().unwrap_or_default());
+        // A step: its procedure is appended when a person agrees.
+        let steps = runbook
+            .steps()
+            .filter(|(name, _)| names_step(name, &go.text));
+        let of: Vec<String> = steps.map(|(name, _)| name).collect();
+        let procedures = runbook.procedures.iter().map(|p| p.id.text.as_str());
+        reached
+            .extend(procedures.filter(|p| of.iter().any(|name| name.split('/').next() == Some(p))));
+    }
+    reached.insert("recovered");
+    // What is reached brings what it includes, and that what it includes.
+    loop {
+        let before = reached.len();
+        for (name, step) in runbook.steps() {
+            if let Action::Include(include) = &step.action
+                && name.split('/').next().is_some_and(|p| reached.contains(p))
+            {
+                reached.insert(&include.of.text);
+            }
+        }
+        if reached.len() == before {
+            break;
+        }
     }
     for procedure in &runbook.procedures {
         if !reached.contains(procedure.id.text.as_str()) {
@@ -54,7 +72,8 @@ fn unreachable(runbook: &Runbook, found: &mut Found) {
 
 fn steps(name: &str, step: &Step, found: &mut Found) {
     let acts = matches!(step.action, Action::Run(_) | Action::Kubernetes(_));
-    if acts && step.verify.is_empty() && step.expect.is_none() {
+    let says = step.expect.as_deref().is_some_and(|e| !e.trim().is_empty());
+    if acts && step.verify.is_empty() && !says {
         found.warn(
             "no-verify",
             name,
@@ -116,6 +135,11 @@ fn is_local(base: &str) -> bool {
 
 /// What a shell and every system have.
 const EVERYWHERE: &[&str] = &[
+    "for",
+    "select",
+    "case",
+    "until",
+    "while",
     "!",
     ".",
     ":",

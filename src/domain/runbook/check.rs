@@ -130,6 +130,20 @@ impl Check {
         }
     }
 
+    /// A check that decides something and cannot fail is none. What only shows how far it is may.
+    pub fn must_be_able_to_fail(&self, r: &mut Reader) {
+        if self.expect.is_none()
+            && let Some(why) = self.what.always_succeeds()
+        {
+            r.error(
+                "cannot-fail",
+                self.at,
+                format!("this succeeds whatever is seen: {why}"),
+                "let the exit code of what looks be the last one, or say what to `expect`",
+            );
+        }
+    }
+
     /// The system it looks at, when it has a name.
     pub fn system(&self) -> Option<&Name> {
         self.what.system()

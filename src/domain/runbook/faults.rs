@@ -58,6 +58,7 @@ pub(super) fn find(r: &mut Reader, runbook: &Runbook) {
         steps::faults(r, &known, step);
     }
     for check in &runbook.recovered.when {
+        check.must_be_able_to_fail(r);
         known.check(r, check);
     }
     after::faults(r, &known);

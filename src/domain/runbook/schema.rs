@@ -422,21 +422,15 @@ fn system() -> Value {
                 "May hold ${name}."
             });
             if *key == "tls" {
-                value = words(
-                    "What is weaker than verify-full is shown as such.",
-                    &["verify-full", "verify-ca", "disable"],
-                );
+                let mut words = vec![json!("verify-full"), json!("verify-ca"), json!("disable")];
                 if kind == SystemKind::Redis {
-                    value["enum"] = json!([
-                        "verify-full",
-                        "verify-ca",
-                        "disable",
-                        true,
-                        false,
-                        "true",
-                        "false"
-                    ]);
+                    words.extend([json!(true), json!(false), json!("true"), json!("false")]);
                 }
+                // The words are offered; a variable may stand there as well.
+                value = json!({
+                    "description": "What is weaker than verify-full is shown as such.",
+                    "anyOf": [{"enum": words}, {"type": "string", "pattern": "\\$\\{[a-z]"}],
+                });
             }
             properties.insert((*key).to_owned(), value);
         }

@@ -20,11 +20,52 @@ static PLACEHOLDER: LazyLock<Regex> = LazyLock::new(|| {
           | [A-Z][A-Z0-9]+(?:[-_\x20][A-Z0-9]+)*
           | [a-z][a-z0-9]*(?:[A-Z][a-z0-9]*)+
           | your[A-Za-z0-9_-]*
-          | name | id | host | password | token | value
+          | name | id | host | password | token | value | namespace | user | username | region | cluster
+          | server | url | path | db | database | table | version | date | pod | node | bucket | key
+          | secret | ip | address | port | image | tag | pvc | pv | snapshot | account | stanza
         )>",
     )
     .expect("a constant")
 });
+
+/// A name by which one knows that a secret is meant: `DB_PASSWORD`, `api-key`, never `TOKEN_FILE`.
+static SECRET_NAME: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        r"(?xi)(?:
+            (?:password|passwd|passphrase)
+          | (?:^|_)(?:pwd|secret|token|pat|jwt|bearer|credentials?)
+          | (?:^|_)[a-z]*(?:api|master|private|secret|access|account|encryption|storage|signing)_?key
+          | ^REDISCLI_AUTH
+        )$",
+    )
+    .expect("a constant")
+});
+
+/// Does a name say that a secret is meant?
+pub fn is_secret_name(name: &str) -> bool {
+    SECRET_NAME.is_match(&name.replace(['-', '.'], "_"))
+}
+
+/// The texts that a script hands to another shell (`bash -c '…'`), and where they begin.
+pub fn handed_on(text: &str) -> Vec<(String, usize)> {
+    let found = commands::read(text);
+    let words = found
+        .pipelines
+        .iter()
+        .flat_map(|p| &p.commands)
+        .filter_map(|c| {
+            let shell = c.name().rsplit('/').next().unwrap_or_default();
+            let flag = c
+                .words
+                .iter()
+                .position(|w| w.text.starts_with('-') && w.text.contains('c'))?;
+            let is_shell = ["bash", "sh", "dash", "zsh", "ksh"].contains(&shell);
+            c.words
+                .get(flag + 1)
+                .filter(|w| is_shell && w.names.is_empty())
+        });
+    words.map(|w| (w.text.clone(), w.at)).collect()
+}
 
 /// Words in capitals that stand for what they are.
 const NO_PLACEHOLDER: [&str; 9] = [
@@ -97,7 +138,10 @@ pub fn placeholders(text: &str, start: Pos) -> Vec<(String, Pos)> {
                     hit.after.is_none_or(|c| !is_word(c))
                         || hit.before.is_some_and(|c| "/=:@.,".contains(c))
                 }
-                Some(Place::Double) => !hit.line(text).to_ascii_lowercase().contains("usage"),
+                Some(Place::Double) => {
+                    let is_prose = hit.text.contains(" and ") || hit.text.contains(" or ");
+                    !is_prose && !hit.line(text).to_ascii_lowercase().contains("usage")
+                }
                 Some(Place::Single) => hit.before == Some('\'') && hit.after == Some('\''),
                 None => false,
             }

@@ -184,12 +184,26 @@ fn read_via(r: &mut Reader, node: &Node) {
     let Some(mut map) = r.map(node, "`via`") else {
         return;
     };
-    if let Some(name) = map.get("kubernetes").and_then(|n| r.name(n, "kubernetes")) {
+    if let Some(name) = map
+        .required(r, "kubernetes")
+        .and_then(|n| r.name(n, "kubernetes"))
+    {
         r.remember(Later::System(name, SystemKind::Kubernetes));
     }
-    for (_, value) in map.pairs.iter().filter(|(k, _)| k.text != "kubernetes") {
-        r.remember_texts(value, false);
+    if !map.has("service") && !map.has("pod") {
+        r.error(
+            "missing-key",
+            node.at,
+            "`via` does not say what the port-forward leads to",
+            "add `service: name` or `pod: name`",
+        );
     }
+    for key in ["service", "pod", "port", "namespace"] {
+        if let Some(value) = map.get(key) {
+            r.remember_texts(value, false);
+        }
+    }
+    map.done(r);
 }
 
 /// A header by whose name it holds a secret, and whose value stands in the file.

@@ -119,7 +119,9 @@ impl Api {
                     let _ = match tls {
                         Some(config) => ServerConnection::new(config)
                             .map_err(std::io::Error::other)
-                            .and_then(|session| serve(StreamOwned::new(session, stream), &asked, &*answer)),
+                            .and_then(|session| {
+                                serve(StreamOwned::new(session, stream), &asked, &*answer)
+                            }),
                         None => serve(stream, &asked, &*answer),
                     };
                 });
@@ -141,7 +143,11 @@ impl Drop for Api {
     }
 }
 
-fn serve(stream: impl Read + Write, asked: &Mutex<Vec<String>>, answer: &Handler) -> std::io::Result<()> {
+fn serve(
+    stream: impl Read + Write,
+    asked: &Mutex<Vec<String>>,
+    answer: &Handler,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line)?;

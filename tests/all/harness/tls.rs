@@ -107,7 +107,8 @@ commonName = supplied
         let (from, to) = match valid {
             Valid::Formerly => ("20200101000000Z".to_owned(), "20200201000000Z".to_owned()),
             Valid::Days(days) => {
-                let written = |t: chrono::DateTime<chrono::Utc>| t.format("%Y%m%d%H%M%SZ").to_string();
+                let written =
+                    |t: chrono::DateTime<chrono::Utc>| t.format("%Y%m%d%H%M%SZ").to_string();
                 let now = chrono::Utc::now();
                 let until = now + chrono::Duration::days(*days) + chrono::Duration::minutes(50);
                 (written(now - chrono::Duration::hours(1)), written(until))
@@ -125,7 +126,10 @@ commonName = supplied
 
     fn openssl(&self, what: &str) -> Command {
         let mut command = Command::new(need("openssl", OPENSSL));
-        command.arg(what).arg("-config").arg(self.folder.join("config"));
+        command
+            .arg(what)
+            .arg("-config")
+            .arg(self.folder.join("config"));
         command
     }
 }

@@ -1,11 +1,8 @@
-//! What Debian has no package for: the real AWS CLI and the server that answers it.
+//! Tools and servers of others: the real AWS CLI, a server that answers it, a name server.
 
-use super::{
-    free_port, must, private_dir,
-    process::Daemon,
-};
+use super::{free_port, must, need, private_dir, process::Daemon, test_tools};
 use rustix::process::Signal;
-use std::{env, net::TcpStream, path::PathBuf, process::Command};
+use std::{net::TcpStream, path::PathBuf, process::Command};
 use tempfile::TempDir;
 
 /// A tool of the folder that `tests/setup.sh` fills; a test without it fails and says so.
@@ -22,16 +19,7 @@ pub(crate) fn own_tool(name: &str) -> PathBuf {
 
 /// The folder with `aws` and the servers that are written in Python.
 pub(crate) fn own_tools() -> PathBuf {
-    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
-    let folder = set("BLACKSTART_TEST_TOOLS").map(PathBuf::from);
-    let cache = || set("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || PathBuf::from(set("HOME").expect("HOME")).join(".cache");
-    folder
-        .unwrap_or_else(|| {
-            let cache = cache().unwrap_or_else(home);
-            cache.join("blackstart-test-tools")
-        })
-        .join("python/bin")
+    test_tools().join("python/bin")
 }
 
 /// The account that moto plays.
@@ -66,7 +54,10 @@ impl SecretManager {
     pub(crate) fn environment(&self) -> [(&'static str, String); 5] {
         let nothing = self.folder.path().join("no-such-file");
         [
-            ("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.port)),
+            (
+                "AWS_ENDPOINT_URL",
+                format!("http://127.0.0.1:{}", self.port),
+            ),
             ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE".into()),
             ("AWS_SECRET_ACCESS_KEY", "of-the-secret-manager".into()),
             ("AWS_EC2_METADATA_DISABLED", "true".into()),
@@ -83,7 +74,13 @@ impl SecretManager {
     /// Gives it another text, as a rotation does: the one before stays as an older version.
     #[track_caller]
     pub(crate) fn rotate(&self, name: &str, text: &str) {
-        self.ask(&["put-secret-value", "--secret-id", name, "--secret-string", text]);
+        self.ask(&[
+            "put-secret-value",
+            "--secret-id",
+            name,
+            "--secret-string",
+            text,
+        ]);
     }
 
     #[track_caller]
@@ -91,5 +88,60 @@ impl SecretManager {
         let mut aws = Command::new(own_tool("aws"));
         aws.args(["--region", REGION, "secretsmanager"]).args(words);
         must(aws.envs(self.environment()));
+    }
+}
+
+/// Another address of loopback: the first one holds our ports on UDP.
+const HERE: &str = "127.0.0.2";
+
+/// A real name server on loopback that knows what a test tells it.
+pub(crate) struct NameServer {
+    _server: Daemon,
+    names: u16,
+    orders: u16,
+    _folder: TempDir,
+}
+
+impl NameServer {
+    pub(crate) fn start() -> Self {
+        let (folder, names, orders) = (private_dir(), free_port(), free_port());
+        let mut command = Command::new(need("pebble-challtestsrv", "pebble"));
+        command
+            .args(["-dns01", &format!("{HERE}:{names}")])
+            .args(["-management", &format!("{HERE}:{orders}")])
+            .args(["-http01", "", "-https01", "", "-tlsalpn01", ""])
+            .args(["-defaultIPv4", "", "-defaultIPv6", ""])
+            .current_dir(folder.path());
+        let log = folder.path().join("server.log");
+        let mut server = Daemon::start(&mut command, log, Signal::KILL);
+        server.ready(|| {
+            let listens = |port| TcpStream::connect((HERE, port)).is_ok();
+            listens(names) && listens(orders)
+        });
+        Self {
+            _server: server,
+            names,
+            orders,
+            _folder: folder,
+        }
+    }
+
+    /// As a check's `resolver:` takes it.
+    pub(crate) fn address(&self) -> String {
+        format!("{HERE}:{}", self.names)
+    }
+
+    /// Where it is told what to know.
+    pub(crate) fn orders(&self) -> String {
+        format!("http://{HERE}:{}", self.orders)
+    }
+
+    /// From now on the name leads there.
+    #[track_caller]
+    pub(crate) fn leads(&self, name: &str, to: &str) {
+        let order = format!(r#"{{"host": "{name}.", "addresses": ["{to}"]}}"#);
+        let mut curl = Command::new(need("curl", "curl"));
+        curl.args(["--silent", "--show-error", "--fail", "--data", &order]);
+        must(curl.arg(format!("{}/add-a", self.orders())));
     }
 }

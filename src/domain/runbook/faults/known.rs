@@ -300,7 +300,18 @@ impl<'a> Known<'a> {
     /// Scripts get values through the environment only.
     fn script_text(&self, r: &mut Reader, text: &str, at: Pos, env: &[(Name, String)]) {
         let is_given = |name: &str| env.iter().any(|(given, _)| given.text == name);
-        let wanted = |name: &str| self.values.contains(name) && !is_given(name);
+        let is_value = |name: &str| {
+            let stem = name.strip_suffix("_sql").or(name.strip_suffix("_epoch"));
+            self.values.contains(name) || stem.is_some_and(|stem| self.values.contains(stem))
+        };
+        let wanted = |name: &str| is_value(name) && !is_given(name);
+        for (inner, byte) in scripts::handed_on(text) {
+            // One level: nobody nests more, and an inner text has no place of its own.
+            let at = scripts::place(text, at, byte);
+            if scripts::handed_on(&inner).is_empty() && inner.len() < text.len() {
+                self.script_text(r, &inner, at, env);
+            }
+        }
         for reference in scripts::references(text, at, wanted) {
             let shown = if reference.braces {
                 format!("${{{}}}", reference.name)

@@ -3,6 +3,7 @@
 use super::known::{Known, unknown};
 use crate::domain::runbook::{
     reader::{Name, Reader},
+    scripts::is_secret_name,
     step::{Action, Capture, Danger, Include, Step},
     variable::is_reserved,
 };
@@ -10,6 +11,13 @@ use crate::domain::runbook::{
 pub(super) fn faults(r: &mut Reader, known: &Known<'_>, step: &Step) {
     for check in step.checks() {
         known.check(r, check);
+    }
+    let decides = match &step.action {
+        Action::Check(check) => Some(check),
+        Action::Run(_) | Action::Kubernetes(_) | Action::Manual(_) | Action::Include(_) => None,
+    };
+    for check in decides.into_iter().chain(&step.verify) {
+        check.must_be_able_to_fail(r);
     }
     for name in step
         .replaces
@@ -31,13 +39,7 @@ pub(super) fn faults(r: &mut Reader, known: &Known<'_>, step: &Step) {
     for script in step.scripts() {
         known.script(r, script);
         for (name, value) in &script.env {
-            let word = name.text.to_ascii_uppercase();
-            if ["PASSWORD", "SECRET", "TOKEN"]
-                .iter()
-                .any(|w| word.contains(w))
-                && !value.contains("${")
-                && !value.is_empty()
-            {
+            if is_secret_name(&name.text) && !value.contains("${") && !value.is_empty() {
                 r.error(
                     "secret-in-text",
                     name.at,

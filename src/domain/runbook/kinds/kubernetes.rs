@@ -48,6 +48,7 @@ impl Words {
         let mut words = serde_json::Map::new();
         for key in LOOKS.iter().chain(&DETAILS) {
             if let Some(node) = map.get(key) {
+                r.no_placeholder(node);
                 words.insert((*key).to_owned(), node.to_json());
             }
         }

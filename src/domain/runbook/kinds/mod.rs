@@ -11,7 +11,7 @@ pub mod redis;
 pub mod tcp;
 pub mod tls;
 
-use super::reader::Name;
+use super::{reader::Name, scripts::commands::Use};
 use crate::domain::finding::Pos;
 use serde::{Deserialize, Serialize};
 
@@ -115,14 +115,27 @@ impl CheckKind {
     /// Is what it sees a count, which is never below zero?
     pub fn counts(&self) -> bool {
         match self {
-            Self::Postgres(w) => w
-                .query
-                .as_deref()
-                .is_some_and(|q| q.to_ascii_lowercase().replace(' ', "").contains("count(")),
+            Self::Postgres(w) => match &w.query {
+                Some(query) if !w.rows.is_empty() => query.to_ascii_lowercase().contains("count("),
+                Some(query) => is_count(query),
+                None => false,
+            },
             Self::Redis(w) => w
                 .command
                 .first()
                 .is_some_and(|c| c.eq_ignore_ascii_case("dbsize")),
+            Self::Command(command::Words {
+                run: command::Run::Script { text, .. },
+                ..
+            }) => {
+                let last = text
+                    .trim_end()
+                    .rsplit(['|', '\n'])
+                    .next()
+                    .unwrap_or_default();
+                let words: Vec<&str> = last.split_whitespace().collect();
+                matches!(words[..], ["wc", "-l" | "-c" | "-w"] | ["grep", "-c", ..])
+            }
             Self::Http(_)
             | Self::Kubernetes(_)
             | Self::Command(_)
@@ -131,6 +144,51 @@ impl CheckKind {
             | Self::Dns(_)
             | Self::File(_) => false,
         }
+    }
+}
+
+impl CheckKind {
+    /// Why its exit code is always 0, where it is.
+    pub fn always_succeeds(&self) -> Option<String> {
+        let Self::Command(command::Words {
+            run: command::Run::Script { text, .. },
+            exit: 0,
+        }) = self
+        else {
+            return None;
+        };
+        let commands = super::scripts::commands::read(text);
+        let last = commands
+            .pipelines
+            .iter()
+            .rev()
+            .find(|p| p.usage == Use::Statement)?;
+        let command = last.commands.last()?;
+        let words: Vec<&str> = command.words.iter().map(|w| w.text.as_str()).collect();
+        match words[..] {
+            ["true" | ":"] if commands.pipelines.len() > 1 => {
+                Some("it ends with `true`".to_owned())
+            }
+            ["exit", "0"] => {
+                let leaves = commands.pipelines.iter().flat_map(|p| &p.commands);
+                let several = leaves.filter(|c| c.name() == "exit").count() > 1;
+                (!several && !text.contains("if ") && !text.contains("&&"))
+                    .then(|| "it ends with `exit 0`".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// `SELECT count(…) FROM …` and nothing beside it that could be below zero.
+fn is_count(query: &str) -> bool {
+    let bare: String = query.to_ascii_lowercase().split_whitespace().collect();
+    let Some(rest) = bare.strip_prefix("selectcount(") else {
+        return false;
+    };
+    match rest.split_once(')') {
+        Some((_, rest)) => rest.is_empty() || rest.starts_with("from") || rest.starts_with("as"),
+        None => false,
     }
 }
 

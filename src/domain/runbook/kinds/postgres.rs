@@ -121,6 +121,40 @@ fn writes(query: &str) -> Option<String> {
     None
 }
 
+/// Functions that change something although a SELECT calls them: a read-only transaction does not stop
+/// all of them.
+pub fn has_effects(query: &str) -> Option<&'static str> {
+    const KNOWN: [&str; 22] = [
+        "pg_terminate_backend",
+        "pg_cancel_backend",
+        "pg_reload_conf",
+        "pg_rotate_logfile",
+        "pg_switch_wal",
+        "pg_promote",
+        "pg_wal_replay_pause",
+        "pg_wal_replay_resume",
+        "pg_create_restore_point",
+        "pg_drop_replication_slot",
+        "pg_create_physical_replication_slot",
+        "pg_create_logical_replication_slot",
+        "pg_replication_slot_advance",
+        "pg_logical_slot_get_changes",
+        "nextval",
+        "setval",
+        "lo_import",
+        "lo_unlink",
+        "pg_advisory_lock",
+        "pg_stat_reset",
+        "dblink_exec",
+        "pg_backup_start",
+    ];
+    let bare = without_literals(query).to_ascii_lowercase();
+    let words: Vec<&str> = bare
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .collect();
+    KNOWN.into_iter().find(|k| words.contains(k))
+}
+
 /// The statement without comments, quoted names and quoted texts.
 fn without_literals(sql: &str) -> String {
     let mut out = String::new();
@@ -135,6 +169,25 @@ fn without_literals(sql: &str) -> String {
                         } else {
                             break;
                         }
+                    }
+                }
+                out.push(' ');
+            }
+            '$' => {
+                // `$$…$$` and `$tag$…$tag$` are texts; `$1` is a parameter.
+                let tag: String = chars
+                    .clone()
+                    .take_while(|c| c.is_ascii_alphabetic() || *c == '_')
+                    .collect();
+                let mark = format!("${tag}$");
+                let rest: String = std::iter::once('$').chain(chars.clone()).collect();
+                let inner = rest
+                    .strip_prefix(mark.as_str())
+                    .and_then(|r| r.find(mark.as_str()));
+                if let Some(end) = inner {
+                    let skip = rest[..mark.len() + end + mark.len()].chars().count() - 1;
+                    for _ in 0..skip {
+                        chars.next();
                     }
                 }
                 out.push(' ');

@@ -92,6 +92,8 @@ pub struct Commands {
     pub pipelines: Vec<Pipeline>,
     /// The functions that the script defines.
     pub functions: BTreeSet<String>,
+    /// Where each `while` and `until` begins and ends, in bytes.
+    pub loops: Vec<(usize, usize)>,
 }
 
 /// Longer scripts are not read: nobody writes them by hand.
@@ -173,11 +175,14 @@ mod tests {
                 "while read -r x; do a $x; done < f",
                 vec!["{} <f", "?read -r x", "a $x"],
             ),
-            ("for x in 1 $(a); do b; done", vec!["{}", "()a", "b"]),
+            (
+                "for x in 1 $(a); do b; done",
+                vec!["{} for x in 1 $(a)", "()a", "b"],
+            ),
             ("case $x in a|b) c d;; *) e ;; esac", vec!["{}", "c d", "e"]),
             ("f() { a; }\nf x", vec!["{}", "a", "f x"]),
             ("{ a; b; } 2>&1 | c", vec!["{} >&1 | c", "a", "b"]),
-            ("(cd x && a) > out", vec!["{} >out", "cd x", "a"]),
+            ("(cd x && a) > out", vec!["{} >out", "cd x >out", "a >out"]),
             (
                 "[[ $x < 3 && -n $y ]] && a",
                 vec!["[[ $x < 3 && -n $y ]]", "a"],
@@ -208,7 +213,7 @@ mod tests {
             .iter()
             .flat_map(|w| w.names.iter().map(String::as_str))
             .collect();
-        assert_eq!(names, ["B", "D", "G"]);
+        assert_eq!(names, ["B", "D", "1", "G"]);
         assert_eq!(words[1].text, "$B$C");
     }
 

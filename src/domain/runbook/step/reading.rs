@@ -6,11 +6,12 @@ use crate::domain::{
     runbook::{
         check::Check,
         reader::{Later, Map, Name, Reader},
+        scripts::is_secret_name,
         system::SystemKind,
     },
     template,
     text::Clean,
-    yaml::Node,
+    yaml::{Node, Value},
 };
 use regex::Regex;
 
@@ -23,8 +24,10 @@ pub(super) fn read_action(r: &mut Reader, map: &mut Map<'_>) -> Option<Action> {
         map.text(r, "workdir"),
         map.pairs_of(r, "env"),
     );
-    if let Some(node) = map.get("env") {
-        r.no_placeholder(node);
+    for key in ["env", "workdir"] {
+        if let Some(node) = map.get(key) {
+            r.no_placeholder(node);
+        }
     }
     let script = |text: String, at: Pos| Script {
         text,
@@ -111,20 +114,97 @@ pub(super) fn read_action(r: &mut Reader, map: &mut Map<'_>) -> Option<Action> {
     }
 }
 
+/// What a native action does. Closed.
+const VERBS: [&str; 13] = [
+    "scale",
+    "restart",
+    "set_env",
+    "set_image",
+    "patch",
+    "secret",
+    "apply",
+    "delete",
+    "exec",
+    "copy",
+    "job",
+    "wait",
+    "namespace",
+];
+/// What else it may say.
+const DETAILS: [&str; 24] = [
+    "replicas",
+    "env",
+    "image",
+    "images",
+    "container",
+    "containers",
+    "merge",
+    "json",
+    "strategic",
+    "data",
+    "string_data",
+    "type",
+    "labels",
+    "annotations",
+    "command",
+    "from",
+    "to",
+    "name",
+    "for",
+    "timeout",
+    "force",
+    "grace",
+    "selector",
+    "values",
+];
+
 /// The names in a native action, for when all of them are known.
 fn read_native(r: &mut Reader, node: &Node) -> Option<()> {
-    let map = r.map(node, "a native action")?;
-    for (key, value) in map.pairs {
-        if key.text == "system" {
-            if let Some(name) = r.name(value, "system") {
-                r.remember(Later::System(name, SystemKind::Kubernetes));
-            }
-        } else {
-            let secret_ok = matches!(key.text.as_str(), "data" | "env");
-            r.remember_texts(value, secret_ok);
+    let mut map = r.map(node, "a native action")?;
+    if let Some(system) = map.required(r, "system")
+        && let Some(name) = r.name(system, "system")
+    {
+        r.remember(Later::System(name, SystemKind::Kubernetes));
+    }
+    let verbs: Vec<&str> = VERBS.into_iter().filter(|v| map.has(v)).collect();
+    if verbs.is_empty() {
+        r.error(
+            "missing-key",
+            node.at,
+            "this does not say what to do in the cluster",
+            "`scale`, `restart`, `set_env`, `patch`, `secret`, `apply`, `delete`, `exec`, `copy`, `job`, `wait` …",
+        );
+    }
+    for key in VERBS.into_iter().chain(DETAILS) {
+        let Some(value) = map.get(key) else { continue };
+        let secret_ok = matches!(key, "data" | "string_data" | "env");
+        r.remember_texts(value, secret_ok);
+        r.no_placeholder(value);
+        if secret_ok {
+            secrets_in_text(r, value);
         }
     }
+    map.done(r);
     Some(())
+}
+
+/// `data: { password: hunter2 }`
+fn secrets_in_text(r: &mut Reader, node: &Node) {
+    let Value::Mapping(pairs) = &node.value else {
+        return;
+    };
+    for (key, value) in pairs {
+        let text = value.scalar().unwrap_or_default();
+        if is_secret_name(&key.text) && !text.is_empty() && !text.contains("${") {
+            let shown = Clean::line(&key.text);
+            r.error(
+                "secret-in-text",
+                key.at,
+                format!("`{shown}` holds a secret in the clear"),
+                "declare a variable of `type: secret` and write `${name}` here",
+            );
+        }
+    }
 }
 
 fn read_shell(r: &mut Reader, node: &Node) -> Vec<String> {

@@ -232,9 +232,11 @@ impl<'a> Lexer<'a> {
             at: self.at,
             ..Command::default()
         };
+        let inside = self.found.pipelines.len();
         if self.compound(&mut command, usage) {
             command.group = true;
             self.tail(&mut command);
+            self.hand_down(inside, &command);
             return command;
         }
         loop {
@@ -309,6 +311,24 @@ impl<'a> Lexer<'a> {
         true
     }
 
+    /// Where the output of a group goes, the output of its commands goes.
+    fn hand_down(&mut self, from: usize, group: &Command) {
+        let outputs: Vec<Redirect> = group
+            .redirects
+            .iter()
+            .filter(|r| r.is_output())
+            .cloned()
+            .collect();
+        for pipeline in self.found.pipelines.iter_mut().skip(from) {
+            if let Some(last) = pipeline.commands.last_mut() {
+                let own = last.redirects.iter().any(Redirect::is_output);
+                if !own && outputs.len() < 4 && pipeline.usage == Use::Statement {
+                    last.redirects.extend(outputs.iter().cloned());
+                }
+            }
+        }
+    }
+
     /// Redirections behind a group.
     fn tail(&mut self, command: &mut Command) {
         loop {
@@ -364,6 +384,7 @@ impl<'a> Lexer<'a> {
             "while" | "until" => {
                 self.list(Until::Word, &Use::Condition);
                 self.body(usage);
+                self.found.loops.push((from, self.at));
             }
             "for" | "select" => {
                 self.blanks(false);
@@ -371,9 +392,15 @@ impl<'a> Lexer<'a> {
                     self.at += 2;
                     self.arithmetic(1);
                 }
+                command.words.push(Word {
+                    text: word.to_owned(),
+                    at: from,
+                    ..Word::default()
+                });
                 while self.at < self.bytes.len() && !matches!(self.peek(0), b';' | b'\n') {
                     let before = self.at;
-                    self.word(Until::End, &Use::Argument);
+                    let one = self.word(Until::End, &Use::Argument);
+                    command.words.push(one);
                     self.blanks(false);
                     if self.at == before {
                         break;

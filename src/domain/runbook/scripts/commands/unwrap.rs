@@ -1,6 +1,6 @@
 //! What is really called: behind `sudo`, `timeout` and their like, in a container, on another host.
 
-use super::{Command, Commands, Redirect, Use, Word, read};
+use super::{Command, Commands, Redirect, Word, read};
 
 /// A program with its arguments, wherever it stands in a script.
 #[derive(Clone, Debug)]
@@ -41,8 +41,12 @@ impl Call {
     pub fn values(&self, options: &[&str]) -> Vec<&Word> {
         let of = |i: usize, word: &str| {
             options.iter().find_map(|o| {
-                let rest = word.strip_prefix(o)?;
-                if rest.is_empty() {
+                let rest = match word.strip_prefix(o) {
+                    Some(rest) => rest,
+                    None if among(word, o) => "",
+                    None => return None,
+                };
+                if rest.is_empty() || among(word, o) {
                     Some(i + 1)
                 } else {
                     let joined = rest.starts_with('=') || (o.len() == 2 && !o.starts_with("--"));
@@ -89,6 +93,22 @@ impl Call {
             out.push(word.text.as_str());
         }
         out
+    }
+}
+
+/// `-c` as the last of `-XAtc`: the next word is its value.
+fn among(word: &str, option: &str) -> bool {
+    let short = option.strip_prefix('-').filter(|s| s.len() == 1);
+    let letters = word
+        .strip_prefix('-')
+        .filter(|w| !w.starts_with('-') && w.len() > 1);
+    match (short, letters) {
+        (Some(short), Some(letters)) => {
+            letters.bytes().all(|b| b.is_ascii_alphabetic())
+                && letters.len() <= 6
+                && letters.ends_with(short)
+        }
+        _ => false,
     }
 }
 
@@ -139,7 +159,11 @@ fn unwrap(command: &Command, (pipeline, number): (usize, usize), out: &mut Vec<C
             args: rest.to_vec(),
             redirects: command.redirects.clone(),
             env: env.clone(),
-            at: command.at,
+            at: if first.at >= command.at {
+                first.at
+            } else {
+                command.at
+            },
             limited,
             elsewhere,
             pipeline,
@@ -156,24 +180,12 @@ fn unwrap(command: &Command, (pipeline, number): (usize, usize), out: &mut Vec<C
                 if let [only] = words
                     && only.text.contains(' ')
                 {
-                    return script(
-                        &only.text,
-                        command,
-                        (pipeline, number),
-                        (limited, true),
-                        out,
-                    );
+                    return script(only, (pipeline, number), (limited, true), out);
                 }
             }
             Inner::Script(at) => {
                 if let Some(text) = call.get(at) {
-                    script(
-                        &text.text,
-                        command,
-                        (pipeline, number),
-                        (limited, elsewhere),
-                        out,
-                    );
+                    script(text, (pipeline, number), (limited, elsewhere), out);
                 }
                 return;
             }
@@ -184,30 +196,33 @@ fn unwrap(command: &Command, (pipeline, number): (usize, usize), out: &mut Vec<C
 
 /// The calls of a text that another shell reads.
 fn script(
-    text: &str,
-    command: &Command,
+    Word { text, at, .. }: &Word,
     (pipeline, number): (usize, usize),
     (limited, elsewhere): (bool, bool),
     out: &mut Vec<Call>,
 ) {
-    let inner = read(text);
-    for (p, one) in inner.pipelines.iter().enumerate() {
+    let (inner, at) = (read(text), *at);
+    for one in &inner.pipelines {
         for command_inside in &one.commands {
             let from = out.len();
             if command_inside.words.is_empty() || out.len() > 2_000 {
                 continue;
             }
             unwrap(command_inside, (pipeline, number), out);
+            let later = one
+                .commands
+                .iter()
+                .skip_while(|c| *c != command_inside)
+                .skip(1);
+            let later: Vec<Redirect> = later.flat_map(|c| c.redirects.clone()).collect();
             for call in out.iter_mut().skip(from) {
-                call.at = command.at;
+                call.at = at;
+                for word in &mut call.args {
+                    word.at = at;
+                }
+                call.redirects.extend(later.iter().cloned());
                 call.limited |= limited;
                 call.elsewhere |= elsewhere;
-                // What is piped on inside is no end of the outer pipeline.
-                let last = one.commands.last() == Some(command_inside);
-                let used = one.usage != Use::Statement || p > 0;
-                if !last || used {
-                    call.redirects.extend(command_inside.redirects.clone());
-                }
             }
         }
     }
@@ -324,7 +339,10 @@ fn options(args: &[Word], takes: &[&str]) -> usize {
         if !word.text.starts_with('-') {
             return i;
         }
-        i += 1 + usize::from(takes.contains(&word.text.as_str()));
+        let takes_one = takes
+            .iter()
+            .any(|t| *t == word.text || among(&word.text, t));
+        i += 1 + usize::from(takes_one);
     }
     i
 }

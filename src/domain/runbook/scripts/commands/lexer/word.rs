@@ -100,8 +100,13 @@ impl Lexer<'_> {
             word.substituted = true;
         } else if self.starts("${") {
             self.at += 2;
+            let asks = self.peek(0) == b'#';
             self.at += usize::from(matches!(self.peek(0), b'#' | b'!'));
-            self.name(word);
+            let named = self.name(word);
+            // `${#X}` and `${X:+…}` tell of a value whether it is there, never what it is.
+            if named && (asks || self.starts("+") || self.starts(":+")) {
+                word.names.pop();
+            }
             self.brace(word, until, usage);
         } else if self.peek(1) == b'\'' && !word.quoted {
             self.at += 2;
@@ -114,6 +119,9 @@ impl Lexer<'_> {
         } else {
             self.at += 1;
             let named = self.name(word);
+            if !named && self.peek(0).is_ascii_digit() {
+                word.names.push(char::from(self.peek(0)).to_string());
+            }
             if !named
                 && matches!(
                     self.peek(0),
