@@ -160,6 +160,13 @@ impl Opener for Door {
             .collect()
     }
 
+    fn about(&self, runbook: &str) -> Vec<String> {
+        let Ok(runbook) = Found::read(runbook).and_then(|found| found.runbook()) else {
+            return Vec::new();
+        };
+        tui::about(&runbook, &sites::baselines(&self.store, &runbook, None))
+    }
+
     fn open(&self, runbook: &str) -> Result<Handle, String> {
         self.begin(runbook, None).map_err(said)
     }

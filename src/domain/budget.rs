@@ -4,6 +4,18 @@ use super::incident::{Incident, StepState, seconds};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 
+/// When those who are not here are to be told next; `None` once there is nothing to tell.
+pub fn update_due(incident: &Incident, every: std::time::Duration) -> Option<DateTime<Utc>> {
+    if incident.recovered_at.is_some() || incident.closed.is_some() {
+        return None;
+    }
+    let last = incident
+        .updates
+        .last()
+        .map_or(incident.opened_at, |(at, _)| *at);
+    Some(last + chrono::TimeDelta::from_std(every).ok()?)
+}
+
 /// What a phase has used of its budget.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PhaseUse {

@@ -15,6 +15,8 @@
 //!     expect: { cause: pg-password-wrong }
 //! ```
 
+mod reading;
+
 use super::{
     event::{PlanStep, Verdict},
     expect::{Comparison, Expect},
@@ -24,14 +26,14 @@ use super::{
     runbook::{
         Check, Choice, Name, Question, Runbook, find_step,
         kinds::{CheckKind, command},
-        reader::{Map, Reader},
+        reader::Reader,
         triage::Next,
     },
     template,
     text::Clean,
-    yaml::{self, Node},
+    yaml,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// A file of tests.
 #[derive(Clone, Debug)]
@@ -89,7 +91,7 @@ impl Trials {
     pub fn read(bytes: &[u8]) -> Result<Self, Vec<Finding>> {
         let root = yaml::read(bytes).map_err(|finding| vec![finding])?;
         let mut r = Reader::default();
-        let read = read_trials(&mut r, &root);
+        let read = reading::read_trials(&mut r, &root);
         let findings = r.into_findings();
         match read {
             Some(trials) if findings.is_empty() => Ok(trials),
@@ -546,231 +548,5 @@ fn looks_at(check: &Check, text: &str) -> bool {
     !text.is_empty() && (check.label().contains(text) || script.contains(text))
 }
 
-fn read_trials(r: &mut Reader, root: &Node) -> Option<Trials> {
-    let mut map = r.map(root, "a file of tests")?;
-    let runbook = map.required_text(r, "runbook");
-    let nodes = map
-        .required(r, "tests")
-        .map(|n| r.list(n, "`tests`"))
-        .unwrap_or_default();
-    let tests = nodes.iter().filter_map(|n| read_trial(r, n)).collect();
-    map.done(r);
-    Some(Trials { runbook, tests })
-}
-
-fn read_trial(r: &mut Reader, node: &Node) -> Option<Trial> {
-    let mut map = r.map(node, "a test")?;
-    let checks = map
-        .get("checks")
-        .map(|n| r.list(n, "`checks`"))
-        .unwrap_or_default();
-    let checks = checks.iter().filter_map(|n| read_simulated(r, n)).collect();
-    let systems = map.pairs_of(r, "systems");
-    for (name, state) in &systems {
-        if !["up", "down", "cannot-tell"].contains(&state.as_str()) {
-            let shown = Clean::line(state);
-            r.error(
-                "wrong-type",
-                name.at,
-                format!("`{name}` cannot be `{shown}`"),
-                "up, down or cannot-tell",
-            );
-        }
-    }
-    let trial = Trial {
-        at: node.at,
-        name: map.required_text(r, "name"),
-        systems,
-        checks,
-        set: map.pairs_of(r, "set"),
-        answer: plain(&mut map, r, "answer"),
-        pick: plain(&mut map, r, "pick"),
-        path: map.pairs_of(r, "path"),
-        step: map.text(r, "step"),
-        output: map.text(r, "output"),
-        exit: map.integer(r, "exit"),
-        expect: match map.required(r, "expect") {
-            Some(n) => read_expected(r, n).unwrap_or_default(),
-            None => Expected::default(),
-        },
-    };
-    map.done(r);
-    Some(trial)
-}
-
-fn plain(map: &mut Map<'_>, r: &mut Reader, key: &'static str) -> Vec<String> {
-    map.names(r, key).into_iter().map(|n| n.text).collect()
-}
-
-fn read_simulated(r: &mut Reader, node: &Node) -> Option<Simulated> {
-    let mut map = r.map(node, "a simulated check")?;
-    let verdicts = [
-        ("holds", Verdict::Holds),
-        ("does-not-hold", Verdict::DoesNotHold),
-        ("cannot-tell", Verdict::CannotTell),
-    ];
-    let simulated = Simulated {
-        of: map.required_text(r, "of"),
-        seen: map.text(r, "seen"),
-        verdict: map.word(r, "verdict", &verdicts),
-    };
-    map.done(r);
-    if simulated.seen.is_none() == simulated.verdict.is_none() {
-        r.error(
-            "missing-key",
-            node.at,
-            "a simulated check has either `seen` or a `verdict`",
-            "add `seen: …`",
-        );
-    }
-    Some(simulated)
-}
-
-fn read_expected(r: &mut Reader, node: &Node) -> Option<Expected> {
-    let mut map = r.map(node, "`expect`")?;
-    let listed = |map: &mut Map<'_>, r: &mut Reader, key: &'static str| {
-        map.has(key).then(|| plain(map, r, key))
-    };
-    let expected = Expected {
-        supported: listed(&mut map, r, "supported"),
-        go: listed(&mut map, r, "go"),
-        steps: plain(&mut map, r, "steps"),
-        without: plain(&mut map, r, "without"),
-        cause: map.text(r, "cause"),
-        causes: plain(&mut map, r, "causes"),
-        none: map.boolean(r, "none"),
-    };
-    let asks: BTreeMap<&str, bool> = [
-        ("supported", expected.supported.is_some()),
-        ("go", expected.go.is_some()),
-        ("steps", !expected.steps.is_empty()),
-        ("without", !expected.without.is_empty()),
-        ("cause", expected.cause.is_some()),
-        ("causes", !expected.causes.is_empty()),
-        ("none", expected.none),
-    ]
-    .into();
-    map.done(r);
-    if !asks.values().any(|asked| *asked) {
-        let names: Vec<&str> = asks.into_keys().collect();
-        r.error(
-            "missing-key",
-            node.at,
-            "nothing is expected: this test cannot fail",
-            &format!("one of {}", names.join(", ")),
-        );
-    }
-    Some(expected)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RUNBOOK: &str = r#"
-blackstart: 1
-id: x
-title: X
-systems:
-  db: { kind: postgres, host: h }
-  cache: { kind: redis, host: h }
-triage:
-  ask: What?
-  choices:
-    - answer: A store
-      ask: Which?
-      choices:
-        - { answer: Database, suspect: [db], evidence: { postgres: db, query: SELECT count(*) FROM t, expect: "> 0" }, go: [db] }
-        - { answer: Cache, suspect: [cache], go: [cache] }
-    - { answer: Several, pick: [db, cache] }
-procedures:
-  - id: db
-    paths:
-      - { id: pitr, steps: [ { id: stop, title: S, run: 'true' }, { id: back, title: B, run: 'true' } ] }
-      - { id: dump, steps: [ { id: load, title: L, run: 'true' } ] }
-  - { id: cache, steps: [ { id: flush, title: F, run: 'true' } ] }
-recovered: { when: { file: / } }
-failures:
-  - { id: full, cause: The disk is full, match: { output: ["No space left"] } }
-  - { id: other, cause: Something, match: { exit: [3] } }
-"#;
-
-    fn failures(tests: &str) -> Vec<(String, Vec<String>)> {
-        let (runbook, _) = Runbook::read(RUNBOOK.as_bytes()).expect("valid");
-        let trials =
-            Trials::read(format!("runbook: x\ntests:\n{tests}").as_bytes()).expect("tests");
-        let judged = trials.run(&runbook);
-        judged.into_iter().map(|j| (j.name, j.failures)).collect()
-    }
-
-    fn of(test: &str) -> Vec<String> {
-        failures(&format!("  - {{ name: a, {test} }}\n"))[0]
-            .1
-            .clone()
-    }
-
-    #[test]
-    fn what_is_simulated_decides_what_is_supported() {
-        let down = "systems: { db: down }, answer: [A store], expect:";
-        assert!(of(&format!("{down} {{ supported: [Database, A store] }}")).is_empty());
-        assert!(of(&format!("{down} {{ supported: [Cache] }}")).len() == 2);
-        let cannot = "systems: { db: cannot-tell }, answer: [A store], expect:";
-        assert!(of(&format!("{cannot} {{ supported: [] }}")).is_empty());
-        let empty = "checks: [ { of: FROM t, seen: '0' } ], answer: [A store], expect:";
-        assert!(of(&format!("{empty} {{ supported: [Database] }}")).is_empty());
-        assert_eq!(
-            of("systems: { dbb: down }, answer: [A store], expect: { supported: [] }"),
-            ["there is no system `dbb`"]
-        );
-    }
-
-    #[test]
-    fn answers_lead_to_steps_and_outputs_to_causes() {
-        let pitr = "answer: [A store, Database], path: { db: pitr }, expect:";
-        assert!(
-            of(&format!(
-                "{pitr} {{ go: [db/pitr], steps: [stop, back], without: [load] }}"
-            ))
-            .is_empty()
-        );
-        assert_eq!(
-            of(&format!("{pitr} {{ steps: [back, stop] }}")),
-            ["`stop` comes earlier than it should"]
-        );
-        assert_eq!(
-            of(&format!("{pitr} {{ go: [db/dump] }}")),
-            ["expected to go to db/dump, goes to db/pitr"]
-        );
-        assert!(of("answer: [Several], pick: [cache], expect: { go: [cache] }").is_empty());
-        assert!(of("step: back, output: 'x: No space left', expect: { cause: full }").is_empty());
-        assert_eq!(
-            of("step: back, output: fine, expect: { cause: full }"),
-            ["expected the cause full first, found none"]
-        );
-        assert!(of("step: back, exit: 3, expect: { cause: other }").is_empty());
-        assert!(of("output: fine, expect: { none: true }").is_empty());
-    }
-
-    #[test]
-    fn a_branch_that_no_test_walks_is_named() {
-        let all = failures("  - { name: a, answer: [A store, Cache], expect: { go: [cache] } }\n");
-        let last = &all.last().expect("the walk").1;
-        assert_eq!(
-            last,
-            &[
-                "no test answers “A store” ▸ “Database” → db/pitr",
-                "no test answers “A store” ▸ “Database” → db/dump",
-                "no test answers “Several”"
-            ]
-        );
-    }
-
-    #[test]
-    fn a_test_that_cannot_fail_is_refused() {
-        let text = "runbook: x\ntests: [ { name: a, answer: [A store], expect: {} } ]";
-        assert_eq!(
-            Trials::read(text.as_bytes()).expect_err("nothing expected")[0].code,
-            "missing-key"
-        );
-    }
-}
+mod tests;

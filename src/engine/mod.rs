@@ -159,13 +159,13 @@ impl Engine {
         let events = decide::decide(&self.incident, &self.runbook, command)?;
         self.commit(events)?;
         if began {
-            self.from_baselines()?;
+            self.take_baselines()?;
         }
         Ok(())
     }
 
     /// Once it is known when the incident began: the values of peace time from before that.
-    fn from_baselines(&mut self) -> Result<(), Refusal> {
+    fn take_baselines(&mut self) -> Result<(), Refusal> {
         let Some((began, _)) = self.incident.began_at else {
             return Ok(());
         };

@@ -194,7 +194,7 @@ fn begin(
         }
     }));
     engine.begin_with(events, wishes).map_err(record)?;
-    engine.from_baselines().map_err(record)?;
+    engine.take_baselines().map_err(record)?;
     let running: Vec<(String, u32)> = engine
         .incident
         .running()

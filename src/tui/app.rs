@@ -399,6 +399,10 @@ impl App {
         let Some(home) = &mut self.home else { return };
         let opened = match home.act(action) {
             Choice::Nothing | Choice::Draw => return,
+            Choice::About(id) => {
+                home.about(self.opener.about(&id));
+                return;
+            }
             Choice::Open(id) => self.opener.open(&id),
             Choice::Resume(id) => {
                 let known = self.sessions.iter().position(|s| s.handle.dir().id == id);

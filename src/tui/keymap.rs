@@ -25,6 +25,7 @@ pub(crate) enum Action {
     Severity,
     Since,
     Ready,
+    Know,
     Causes,
     Probe,
     GoThere,
@@ -76,6 +77,7 @@ pub(crate) enum Place {
     Insert,
     Failures,
     Timeline,
+    Know,
     Recovered,
     Field,
     Help,
@@ -83,7 +85,7 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Home,
         Self::Severity,
         Self::Since,
@@ -97,6 +99,7 @@ impl Place {
         Self::Insert,
         Self::Failures,
         Self::Timeline,
+        Self::Know,
         Self::Recovered,
         Self::Field,
         Self::Help,
@@ -119,6 +122,7 @@ impl Place {
             Self::Insert => "Typing to a step",
             Self::Failures => "Known failures",
             Self::Timeline => "Timeline",
+            Self::Know => "To know",
             Self::Recovered => "Recovered?",
             Self::Field => "A text field",
             Self::Help => "Help",
@@ -178,6 +182,7 @@ const LISTS: &[Place] = &[
     P::Log,
     P::Failures,
     P::Timeline,
+    P::Know,
     P::Recovered,
     P::Help,
 ];
@@ -190,6 +195,7 @@ const SCROLLS: &[Place] = &[
     P::Log,
     P::Failures,
     P::Timeline,
+    P::Know,
     P::Recovered,
     P::Help,
     P::Armed,
@@ -204,6 +210,7 @@ const SCREENS: &[Place] = &[
     P::Log,
     P::Failures,
     P::Timeline,
+    P::Know,
     P::Recovered,
     P::Causes,
 ];
@@ -219,6 +226,7 @@ const BACK: &[Place] = &[
     P::Log,
     P::Failures,
     P::Timeline,
+    P::Know,
     P::Recovered,
     P::Field,
     P::Help,
@@ -237,6 +245,7 @@ pub(crate) const TABLE: &[Row] = &[
     acting(row(A::Choose, "choose", ENTER, &[P::Confirm], "yes", "Does what was asked.")),
     acting(row(A::Choose, "choose", ENTER, &[P::Field], "accept", "Accepts what was typed.")),
     row(A::Choose, "choose", ENTER, &[P::Palette], "do it", "Does the chosen command."),
+    acting(row(A::Choose, "choose", ENTER, &[P::Know], "update sent", "Records that an update was sent; the clock starts anew.")),
     row(A::Choose, "choose", ENTER, &[P::Failures], "where to", "Says to which step the row leads."),
     acting(row(A::Run, "run", &["r"], &[P::Checklist], "run", "Arms the chosen step: shows the target, what will run and what green means. Enter starts it.")),
     acting(row(A::Stop, "stop", &["x"], &[P::Checklist], "stop", "Asks, then stops the chosen step: INT, later TERM, later KILL.")),
@@ -252,6 +261,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(A::Timeline, "timeline", &["T"], &[P::Checklist, P::Recovered], "timeline", "Opens the timeline."),
     acting(row(A::Insert, "insert", &["I"], &[P::Log], "type to it", "Sends what is typed to a step that has a terminal. It is never shown here and never recorded.")),
     row(A::Copy, "copy", &["c"], &[P::Checklist], "", "Sends the command of the chosen step to the terminal's clipboard, and writes it to a file."),
+    row(A::Copy, "copy", &["c"], &[P::Know], "copy", "Sends the text of the update to the terminal's clipboard, and writes it to a file."),
     row(A::Copy, "copy", &["c"], &[P::Log], "copy", "Sends the lines on the screen to the terminal's clipboard, and writes them to a file."),
     acting(row(A::CheckRecovery, "check-recovery", &["v"], &[P::Checklist, P::Recovered], "recovered?", "Runs the checks that say whether the platform has recovered.")),
     acting(row(A::Identity, "identity", &["i"], &[P::Checklist, P::Ready], "target", "Shows a target that waits to be confirmed, old and new side by side.")),
@@ -259,6 +269,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(A::Severity, "severity", &["V"], &[P::Checklist], "", "Declares another severity."),
     row(A::Since, "since", &["B"], &[P::Checklist], "", "Corrects since when the incident has been going on."),
     row(A::Ready, "ready", &["y"], &[P::Checklist], "", "Opens the list of what the plan needs."),
+    row(A::Know, "know", &["K"], &[P::Triage, P::Ready, P::Checklist, P::Timeline, P::Recovered], "know", "Shows the clock for updates and their text, whom to call, backups, what to read, and words."),
     acting(row(A::Tick, "tick", &["space"], &[P::Triage, P::Ready], "tick", "Ticks or unticks.")),
     row(A::BackOne, "back-one", &["backspace"], &[P::Triage], "one back", "Goes back to the question before."),
     row(A::Give, "give", &["e"], &[P::Triage], "give value", "Gives a value that a system lacks, so that it can be probed."),
@@ -290,9 +301,9 @@ pub(crate) const TABLE: &[Row] = &[
     row(A::Help, "help", &["?", "f1"], &[P::Armed, P::Confirm, P::Help], "", "Lists the keys that hold here."),
     row(A::Back, "back", &["esc"], BACK, "", "Goes back one level. Never quits, never stops work."),
     row(A::Quit, "quit", &["q"], &[P::Home], "quit", "Ends the cockpit. What runs goes on running."),
-    row(A::Quit, "quit", &["q"], &[P::Severity, P::Triage, P::Ready, P::Checklist, P::Log, P::Failures, P::Timeline, P::Recovered, P::Causes, P::Armed, P::Confirm, P::Help], "", "Goes back; from an incident home, or out of the cockpit. What runs goes on running."),
-    row(A::Leave, "leave", &["ctrl-c"], &[P::Home, P::Severity, P::Since, P::Triage, P::Ready, P::Checklist, P::Armed, P::Confirm, P::Causes, P::Log, P::Failures, P::Timeline, P::Recovered, P::Field, P::Help, P::Palette], "", "Ends the cockpit from anywhere. What runs goes on running."),
-    row(A::Suspend, "suspend", &["ctrl-z"], &[P::Home, P::Severity, P::Since, P::Triage, P::Ready, P::Checklist, P::Armed, P::Confirm, P::Causes, P::Log, P::Failures, P::Timeline, P::Recovered, P::Field, P::Help, P::Palette], "", "Stops the cockpit until `fg`. What runs goes on running."),
+    row(A::Quit, "quit", &["q"], &[P::Severity, P::Triage, P::Ready, P::Checklist, P::Log, P::Failures, P::Timeline, P::Know, P::Recovered, P::Causes, P::Armed, P::Confirm, P::Help], "", "Goes back; from an incident home, or out of the cockpit. What runs goes on running."),
+    row(A::Leave, "leave", &["ctrl-c"], &[P::Home, P::Severity, P::Since, P::Triage, P::Ready, P::Checklist, P::Armed, P::Confirm, P::Causes, P::Log, P::Failures, P::Timeline, P::Know, P::Recovered, P::Field, P::Help, P::Palette], "", "Ends the cockpit from anywhere. What runs goes on running."),
+    row(A::Suspend, "suspend", &["ctrl-z"], &[P::Home, P::Severity, P::Since, P::Triage, P::Ready, P::Checklist, P::Armed, P::Confirm, P::Causes, P::Log, P::Failures, P::Timeline, P::Know, P::Recovered, P::Field, P::Help, P::Palette], "", "Stops the cockpit until `fg`. What runs goes on running."),
 ];
 
 /// The table with the rebindings of the config file.

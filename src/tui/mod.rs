@@ -25,7 +25,12 @@ mod widgets;
 #[cfg(test)]
 mod fixture;
 
-use crate::{engine::Handle, store::Store};
+use crate::{
+    clock,
+    domain::{finding::Severity, lint, runbook::Runbook, site::Baseline, text::Clean, units},
+    engine::{Handle, age_of},
+    store::Store,
+};
 use color_eyre::eyre::{WrapErr, eyre};
 use std::time::Duration;
 
@@ -51,6 +56,10 @@ pub struct RunbookOffer {
 /// Opens incidents for home. Called within a tokio runtime; errors are words for people.
 pub trait Opener {
     fn runbooks(&self) -> Vec<RunbookOffer>;
+
+    /// What one should know of a runbook before it is opened: what there is to restore from, whom to
+    /// call, what lint warns of.
+    fn about(&self, runbook: &str) -> Vec<String>;
 
     /// Opens a new live incident of a runbook.
     fn open(&self, runbook: &str) -> Result<Handle, String>;
@@ -149,4 +158,42 @@ mod tests {
         assert!(check_keys(&keys).is_err());
         assert_eq!(check_keys(&[]), Ok(()));
     }
+}
+
+/// What one should know of a runbook before it is opened, a sentence each.
+pub fn about(runbook: &Runbook, baselines: &[Baseline]) -> Vec<String> {
+    let mut facts: Vec<String> = runbook.backups.iter().map(screens::backup_words).collect();
+    if let Some(last) = baselines.iter().max_by_key(|b| b.at) {
+        let age = (clock::now() - last.at).num_seconds().unsigned_abs();
+        facts.push(format!(
+            "values of peace time were taken {} ago",
+            age_of(age)
+        ));
+    }
+    let people = runbook
+        .contacts
+        .iter()
+        .map(|c| format!("{}: {}", c.who, c.channel));
+    facts.extend(people);
+    if let Some(every) = runbook.updates.as_ref().and_then(|u| u.every) {
+        facts.push(format!(
+            "an update goes out every {}",
+            units::short(every.as_secs())
+        ));
+    }
+    let warnings = lint::warnings(runbook);
+    let open = warnings
+        .iter()
+        .filter(|f| f.severity == Severity::Warning)
+        .count();
+    if open > 0 {
+        facts.push(format!(
+            "lint warns {open} times: blackstart lint {}",
+            runbook.id
+        ));
+    }
+    facts
+        .into_iter()
+        .map(|fact| Clean::line(&fact).into_string())
+        .collect()
 }

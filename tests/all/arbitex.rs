@@ -6,8 +6,9 @@
 //! The API is a stand-in too.
 
 use crate::{
+    ampora::site::{assert_cause, assert_state, shown},
     harness::{
-        bin::{Blackstart, Run, attempts, step},
+        bin::{Blackstart, Run, attempts},
         free_port, must, need,
         platform_api::{Api, Reply, Request},
         postgres::{Cluster, PASSWORD},
@@ -41,10 +42,6 @@ const KEYS: usize = 500;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cluster")
-}
-
-fn shown(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
 }
 
 /// The stand-in for the cluster, with a Redis of its own.
@@ -187,16 +184,16 @@ struct Site {
     home: Blackstart,
     pods: Pods,
     runbook: String,
-    chain: Chain,
     rdb: PathBuf,
-    database: Cluster,
-    old: Api,
-    new: Api,
-    _names: NameServer,
+    names: NameServer,
+    authority: Authority,
+    /// The port of the API, before and after the cut-over.
+    port: u16,
 }
 
 impl Site {
-    fn new(change: impl Fn(String) -> String) -> Self {
+    /// Redis has lost its keys; the rest of the platform is not there.
+    fn around_redis() -> Self {
         let home = Blackstart::new();
         let files = PathBuf::from(home.file(""));
         let authority = Authority::new(&files, "servers");
@@ -213,19 +210,6 @@ impl Site {
         ] {
             fs::write(pods.folder.join(file), text).unwrap();
         }
-        let shows = authority.sign("api", "DNS:localhost", &Valid::Days(30));
-        let chain = Chain::default();
-        let record = pods.folder.join("address");
-        let moved = move || fs::read_to_string(&record).unwrap().trim() == NEW.to_string();
-        let old = arbitex(chain.clone(), moved);
-        let old = Api::tls(SocketAddr::from((PUBLIC, port)), &shows, old);
-        let new = arbitex(chain.clone(), || true);
-        let new = Api::tls(SocketAddr::from((NEW, port)), &shows, new);
-
-        let database = Cluster::start();
-        fill(database.port(), 412);
-        speak_tls(&database, &authority);
-
         let path = env::join_paths(
             std::iter::once(pods.folder.join("bin")).chain(env::split_paths(&search_path())),
         );
@@ -235,31 +219,31 @@ impl Site {
             .with("DB_PASSWORD", PASSWORD)
             .with("ADMIN_TOKEN", TOKEN)
             .with("SSL_CERT_FILE", authority.certificate());
-        let runbook = change(moved_here(&names, port));
-        let runbook = home.write("arbitex.yaml", runbook);
-        let site = Self {
+        let runbook = home.write("arbitex.yaml", moved_here(&names, port));
+        Self {
             home,
             pods,
             runbook,
-            chain,
             rdb,
-            database,
-            old,
-            new,
-            _names: names,
-        };
-        fs::write(files.join("base"), format!("https://localhost:{port}")).unwrap();
-        site
+            names,
+            authority,
+            port,
+        }
     }
 
-    fn run(&self) -> Run {
+    /// The same with another text in its runbook.
+    fn with_change(self, from: &str, to: &str) -> Self {
+        let text = fs::read_to_string(&self.runbook).unwrap();
+        fs::write(&self.runbook, changed(&text, from, to)).unwrap();
+        self
+    }
+
+    fn run(&self, database: u16) -> Run {
         let redis = self.pods.port.to_string();
-        let database = self.database.port().to_string();
         let accept = [
             format!("cache=127.0.0.1:{redis}"),
             format!("database=localhost:{database}"),
         ];
-        let base = fs::read_to_string(self.home.file("base")).unwrap();
         let mut args: Vec<String> = vec![self.runbook.clone()];
         let mut option = |name: &str, value: &str| args.extend([name.to_owned(), value.to_owned()]);
         option("--go", "redis/rdb");
@@ -268,7 +252,6 @@ impl Site {
         for address in &accept {
             option("--accept-identity", address);
         }
-        let ca = self.home.file("servers/ca.pem");
         for (name, value) in [
             ("cluster_context", "stand-in"),
             ("redis_host", "127.0.0.1"),
@@ -276,11 +259,11 @@ impl Site {
             ("rdb_file", &shown(&self.rdb)),
             ("keep_dir", &self.home.file("kept")),
             ("db_host", "localhost"),
-            ("db_port", &database),
+            ("db_port", &database.to_string()),
             ("db_user", "postgres"),
-            ("db_ca", &ca),
+            ("db_ca", &shown(self.authority.certificate())),
             ("tenants", TENANTS),
-            ("api_base", &base),
+            ("api_base", &format!("https://localhost:{}", self.port)),
             ("api_host", NAME),
             ("subscription", "none"),
         ] {
@@ -288,6 +271,37 @@ impl Site {
         }
         args.push("--trust".into());
         self.home.run(&args)
+    }
+}
+
+/// What the validation looks at.
+struct Around {
+    chain: Chain,
+    database: Cluster,
+    /// Where the public name leads; it serves well once DNS was changed.
+    public: Api,
+    /// Behind the new ingress.
+    new: Api,
+}
+
+impl Around {
+    fn of(site: &Site) -> Self {
+        let shows = site
+            .authority
+            .sign("api", "DNS:localhost", &Valid::Days(30));
+        let chain = Chain::default();
+        let record = site.pods.folder.join("address");
+        let moved = move || fs::read_to_string(&record).unwrap().trim() == NEW.to_string();
+        let at = |ip: Ipv4Addr| SocketAddr::from((ip, site.port));
+        let database = Cluster::start();
+        fill(database.port(), 412);
+        speak_tls(&database, &site.authority);
+        Self {
+            public: Api::tls(at(PUBLIC), &shows, arbitex(chain.clone(), moved)),
+            new: Api::tls(at(NEW), &shows, arbitex(chain.clone(), || true)),
+            chain,
+            database,
+        }
     }
 }
 
@@ -333,28 +347,11 @@ fn changed(text: &str, from: &str, to: &str) -> String {
     text.replace(from, to)
 }
 
-#[track_caller]
-fn assert_state(run: &Run, ids: &[&str], state: &str) {
-    for id in ids {
-        let found = step(&run.summary, id);
-        assert_eq!(found["state"], state, "{id}\n{found:#}");
-    }
-}
-
-#[track_caller]
-fn assert_cause(run: &Run, id: &str, beginning: &str) {
-    let last = attempts(&run.summary, id).last().expect("an attempt");
-    let first = last["causes"][0]["cause"].as_str().unwrap_or_default();
-    assert!(
-        first.starts_with(beginning),
-        "the first cause of `{id}` begins with `{beginning}`: {last:#}"
-    );
-}
-
 #[test]
 fn redis_comes_back_from_its_rdb_file_and_keeps_its_keys_over_a_restart() {
-    let site = Site::new(|text| text);
-    let run = site.run().exits(0);
+    let site = Site::around_redis();
+    let around = Around::of(&site);
+    let run = site.run(around.database.port()).exits(0);
     assert_eq!(run.summary["state"], "recovered");
     let fence = [
         "file",
@@ -424,13 +421,84 @@ fn redis_comes_back_from_its_rdb_file_and_keeps_its_keys_over_a_restart() {
     // Before DNS was changed the new site was asked, and after it what the name leads to.
     let chain = "/v1/admin/audit/verify".to_owned();
     assert_eq!(
-        site.new
+        around
+            .new
             .asked()
             .iter()
             .filter(|path| **path == chain)
             .count(),
         1
     );
-    assert!(site.old.asked().contains(&chain));
+    assert!(around.public.asked().contains(&chain));
     site.home.output(&["verify", &run.incident()]).exits(0);
+}
+
+#[test]
+fn a_chain_that_is_not_valid_stops_the_recovery_before_dns_until_it_is() {
+    let site = Site::around_redis();
+    let around = Around::of(&site);
+    around.chain.broken.store(true, Ordering::Relaxed);
+    let run = site.run(around.database.port()).exits(1);
+    assert_state(&run, &["start-clients", "health-new"], "succeeded");
+    assert_state(&run, &["audit-new"], "failed");
+    assert_cause(
+        &run,
+        "audit-new",
+        "Rows are missing or changed in the middle",
+    );
+    let checks = &attempts(&run.summary, "audit-new")[0]["checks"];
+    assert_eq!(checks[0]["seen"], "/chain_valid false", "{checks:#}");
+    assert!(attempts(&run.summary, "dns").is_empty());
+    assert_eq!(site.names.asked_for(NAME), PUBLIC.to_string());
+    assert_eq!(run.summary["state"], "open");
+
+    around.chain.broken.store(false, Ordering::Relaxed);
+    let incident = run.incident();
+    let again = ["--retry", "audit-new", "--continue", "--confirm", "cutover"];
+    let run = site
+        .home
+        .resume(&[&[incident.as_str()], &again[..]].concat())
+        .exits(0);
+    assert_eq!(run.summary["state"], "recovered");
+    assert_eq!(site.names.asked_for(NAME), NEW.to_string());
+}
+
+#[test]
+fn a_damaged_rdb_file_is_refused_before_anything_is_stopped() {
+    let site = Site::around_redis();
+    let mut bytes = fs::read(&site.rdb).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    fs::write(&site.rdb, bytes).unwrap();
+    let run = site.run(free_port()).exits(1);
+    assert_state(&run, &["file"], "failed");
+    assert_cause(&run, "file", "Its checksum is wrong or it ends too early");
+    assert!(attempts(&run.summary, "stop-redis").is_empty());
+    let calls = site.pods.calls();
+    assert!(
+        !calls.contains("scale") && !calls.contains("delete"),
+        "{calls}"
+    );
+    assert_eq!(site.pods.redis(&["GET", "written:after"]), "the loss");
+}
+
+#[test]
+fn an_aof_that_would_shadow_the_rdb_file_is_seen_before_clients_come_back() {
+    let site = Site::around_redis()
+        .with_change(
+            "--dbfilename dump.rdb --appendonly no",
+            "--dbfilename dump.rdb --appendonly yes",
+        )
+        .with_change(
+            "appendonly\\\\s+no/\", within: 1m",
+            "appendonly\\\\s+no/\", within: 1s",
+        );
+    let run = site.run(free_port()).exits(1);
+    assert_state(&run, &["put-file"], "succeeded");
+    assert_state(&run, &["load"], "failed");
+    assert_cause(&run, "load", "AOF is on, so Redis read its AOF");
+    // Redis is healthy, answers, and ignored the file.
+    assert_eq!(site.pods.redis(&["DBSIZE"]), "0");
+    assert!(attempts(&run.summary, "start-clients").is_empty());
+    assert_eq!(site.pods.replicas("arbitex-platform"), 0);
 }

@@ -132,7 +132,7 @@ fn every_code_has_a_file_with_it_and_one_without() {
         let files = of_codes(sort);
         let codes: BTreeSet<&str> = files.keys().map(String::as_str).collect();
         assert_eq!(codes, all, "the {sort} fixtures");
-        for code in all.iter().copied() {
+        for code in &all {
             let plain = fixtures().join(format!("codes/{code}.{sort}.yaml"));
             assert!(plain.is_file(), "{}", plain.display());
         }

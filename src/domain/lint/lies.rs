@@ -15,10 +15,8 @@ pub(super) fn find(all: &[View<'_>], view: &View<'_>, found: &mut Found) {
             "jq" | "gojq" | "jaq" => jq(view, call, found),
             "grep" | "egrep" | "fgrep" | "rg" => grep(view, call, found),
             "alembic" => alembic(view, call, found),
-            "python" | "python3" => {
-                if call.value(&["-m"]).is_some_and(|w| w.text == "alembic") {
-                    alembic(view, call, found);
-                }
+            "python" | "python3" if call.value(&["-m"]).is_some_and(|w| w.text == "alembic") => {
+                alembic(view, call, found);
             }
             "redis-cli" | "valkey-cli" => redis(view, call, found),
             "kubectl" | "oc" => lookup(view, call, found),

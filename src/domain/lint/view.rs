@@ -103,18 +103,8 @@ pub(super) fn all(runbook: &Runbook) -> Vec<View<'_>> {
         .map(|s| (format!("prepare/{}", s.id), s, true));
     let steps = runbook.steps().map(|(name, s)| (name, s, false));
     for (place, step, peace) in steps.chain(prepared) {
-        if let Some(script) = step.script() {
-            if script.shell_name().is_some() {
-                views.extend(of_text(
-                    &place,
-                    Kind::Run,
-                    &script.text,
-                    script.at,
-                    step,
-                    peace,
-                ));
-            }
-        }
+        let own = step.script().filter(|s| s.shell_name().is_some());
+        views.extend(own.and_then(|s| of_text(&place, Kind::Run, &s.text, s.at, step, peace)));
         for script in step.scripts().skip(usize::from(step.script().is_some())) {
             if script.shell_name().is_some() {
                 views.extend(of_text(

@@ -205,7 +205,7 @@ pub(super) fn answers(system: &System) -> String {
 
 fn kubectl(system: &System, words: &serde_json::Map<String, serde_json::Value>) -> String {
     let client = client(system);
-    let text = |key: &str| words.get(key).and_then(|v| v.as_str()).map(|t| quoted(t));
+    let text = |key: &str| words.get(key).and_then(|v| v.as_str()).map(quoted);
     let all = [
         ("reachable", "get --raw /readyz".to_owned()),
         ("nodes", "get nodes".to_owned()),

@@ -14,6 +14,10 @@ use std::time::Duration;
 struct Nothing;
 
 impl Opener for Nothing {
+    fn about(&self, _runbook: &str) -> Vec<String> {
+        vec!["backup of database: dumps, every 2h".to_owned()]
+    }
+
     fn runbooks(&self) -> Vec<RunbookOffer> {
         vec![RunbookOffer {
             id: "arbitex".to_owned(),

@@ -192,6 +192,7 @@ impl Checklist {
     fn without_step(&mut self, action: Action, at: &View) -> Want {
         match action {
             Action::Back => Want::Back,
+            Action::Know => Want::Go(Place::Know),
             Action::Note => self.ask(Purpose::Note, Kind::Lines, "Note (Enter adds it)"),
             Action::Failures => Want::Go(Place::Failures),
             Action::Timeline => Want::Go(Place::Timeline),

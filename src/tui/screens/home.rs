@@ -36,7 +36,7 @@ enum Item {
 enum Above {
     Nothing,
     /// A new incident is opened only after a question.
-    Open(RunbookOffer),
+    Open(RunbookOffer, Vec<String>),
     Message(String, String),
 }
 
@@ -45,6 +45,8 @@ enum Above {
 pub(crate) enum Choice {
     Nothing,
     Draw,
+    /// What is to be known of this runbook is asked for.
+    About(String),
     Open(String),
     Resume(String),
 }
@@ -106,14 +108,14 @@ impl Home {
     pub(crate) fn place(&self) -> Place {
         match self.above {
             Above::Nothing => Place::Home,
-            Above::Open(_) | Above::Message(..) => Place::Confirm,
+            Above::Open(..) | Above::Message(..) => Place::Confirm,
         }
     }
 
     pub(crate) fn focus(&self) -> String {
         match &self.above {
             Above::Nothing => "home".to_owned(),
-            Above::Open(offer) => format!("open {}", offer.id),
+            Above::Open(offer, _) => format!("open {}", offer.id),
             Above::Message(title, _) => format!("message {title}"),
         }
     }
@@ -127,17 +129,24 @@ impl Home {
         match (&self.above, action) {
             (Above::Nothing, Action::Choose) => self.choose(),
             (Above::Nothing, action) => self.go(action),
-            (Above::Open(offer), Action::Choose) => {
+            (Above::Open(offer, _), Action::Choose) => {
                 let id = offer.id.clone();
                 self.above = Above::Nothing;
                 Choice::Open(id)
             }
             (Above::Message(..), Action::Choose)
-            | (Above::Open(_) | Above::Message(..), Action::Back | Action::Quit) => {
+            | (Above::Open(..) | Above::Message(..), Action::Back | Action::Quit) => {
                 self.above = Above::Nothing;
                 Choice::Draw
             }
-            (Above::Open(_) | Above::Message(..), _) => Choice::Nothing,
+            (Above::Open(..) | Above::Message(..), _) => Choice::Nothing,
+        }
+    }
+
+    /// What is to be known of the runbook that is about to be opened.
+    pub(crate) fn about(&mut self, facts: Vec<String>) {
+        if let Above::Open(_, about) = &mut self.above {
+            *about = facts;
         }
     }
 
@@ -179,8 +188,9 @@ impl Home {
                 Choice::Draw
             }
             Some(Item::Runbook(offer)) => {
-                self.above = Above::Open(offer);
-                Choice::Draw
+                let id = offer.id.clone();
+                self.above = Above::Open(offer, Vec::new());
+                Choice::About(id)
             }
             Some(Item::Damaged(id, why)) => {
                 self.above = Above::Message(id, why);
@@ -234,10 +244,16 @@ impl Home {
         let plain = theme.style(Role::Plain);
         match &self.above {
             Above::Nothing => {}
-            Above::Open(offer) => {
+            Above::Open(offer, about) => {
                 let mut lines = text::wrapped(&offer.title, width, theme.style(Role::Strong));
                 lines.extend(text::wrapped(&offer.summary, width, plain));
                 lines.push(Line::raw(""));
+                for fact in about {
+                    lines.extend(text::labelled("· ", fact, width, plain, plain));
+                }
+                if !about.is_empty() {
+                    lines.push(Line::raw(""));
+                }
                 lines.push(identity::enter(
                     ready,
                     "Enter opens a live incident",
@@ -396,9 +412,17 @@ mod tests {
     #[test]
     fn an_incident_is_opened_only_after_a_question() {
         let (_dir, mut home) = home();
-        assert_eq!(home.act(Action::Choose), Choice::Draw);
+        assert_eq!(
+            home.act(Action::Choose),
+            Choice::About("arbitex".to_owned())
+        );
         assert_eq!(home.place(), Place::Confirm);
-        assert!(drawn(&mut home, 80, 24).contains("Enter opens"));
+        home.about(vec!["database: dumps, every 2h".to_owned()]);
+        let asked = drawn(&mut home, 80, 24);
+        assert!(
+            asked.contains("Enter opens") && asked.contains("dumps, every 2h"),
+            "{asked}"
+        );
         assert_eq!(home.act(Action::Choose), Choice::Open("arbitex".to_owned()));
     }
 

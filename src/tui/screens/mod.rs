@@ -4,6 +4,7 @@
 mod checklist;
 mod failures;
 mod identity;
+mod know;
 mod log;
 mod ready;
 mod recovered;
@@ -13,6 +14,7 @@ mod timeline;
 mod triage;
 mod value;
 
+pub(crate) use know::{backup_words, due};
 pub(crate) use timeline::tell;
 
 pub(crate) mod help;
@@ -47,7 +49,7 @@ use std::{
 type Open = fn(&View) -> Box<dyn Screen>;
 
 /// Every screen of an incident, in the order of the way through.
-pub(crate) const SCREENS: [(Place, Open); 9] = [
+pub(crate) const SCREENS: [(Place, Open); 10] = [
     (Place::Severity, |at| Box::new(severity::Severity::new(at))),
     (Place::Since, |at| Box::new(since::Since::new(at))),
     (Place::Triage, |at| Box::new(triage::Triage::new(at))),
@@ -58,6 +60,7 @@ pub(crate) const SCREENS: [(Place, Open); 9] = [
     (Place::Log, |at| Box::new(log::Log::new(at))),
     (Place::Failures, |at| Box::new(failures::Failures::new(at))),
     (Place::Timeline, |at| Box::new(timeline::Timeline::new(at))),
+    (Place::Know, |at| Box::new(know::Know::new(at))),
     (Place::Recovered, |at| {
         Box::new(recovered::Recovered::new(at))
     }),

@@ -7,7 +7,7 @@ use super::{
     value::{self, Heard, Value},
 };
 use crate::{
-    domain::{decide::Command, event::CheckResult, finding::Severity, runbook::Runbook},
+    domain::{decide::Command, event::CheckResult, finding::Severity, lint},
     engine::Look,
     tui::{
         keymap::{Action, Place},
@@ -55,7 +55,7 @@ impl Ready {
                 item: o.item.clone(),
                 token: o.check.as_ref().map(|_| Token::new()),
                 seen: None,
-                ticked: false,
+                ticked: at.incident.on_hand.get(&o.item).copied().unwrap_or(false),
             })
             .collect();
         let mut ready = Self {
@@ -101,7 +101,7 @@ impl Ready {
         Want::All(wants)
     }
 
-    /// On to the checklist. What a person has ticked is recorded as a note.
+    /// On to the checklist. What a person has ticked is recorded.
     fn go_on(&mut self, at: &View) -> Want {
         let on = if at.side {
             Want::Back
@@ -112,16 +112,17 @@ impl Ready {
         if by_hand.is_empty() || !self.touched {
             return on;
         }
-        let said = by_hand.iter().map(|o| {
-            let held = if o.ticked { "on hand" } else { "missing" };
-            format!("{held}: {}", o.item)
+        // What is ticked is there, and what is not ticked is missing: both are recorded.
+        let ticks = by_hand.iter().map(|o| {
+            Want::Ask(Ask::Wish {
+                token: Token::new(),
+                command: Command::TickOnHand {
+                    item: o.item.clone(),
+                    have: o.ticked,
+                },
+            })
         });
-        let text = said.collect::<Vec<_>>().join("\n");
-        let note = Want::Ask(Ask::Wish {
-            token: Token::new(),
-            command: Command::Note { text },
-        });
-        Want::All(vec![note, on])
+        Want::All(ticks.chain([on]).collect())
     }
 
     fn choose(&mut self, at: &View) -> Want {
@@ -166,18 +167,12 @@ impl Ready {
     }
 }
 
-/// What lint warns of in this incident's own copy of the runbook.
+/// What lint warns of in this incident's own copy of the runbook; what it accepts is no warning.
 fn warnings(at: &View) -> Vec<String> {
-    let Ok(bytes) = std::fs::read(at.dir.join("runbook.yaml")) else {
-        return Vec::new();
-    };
-    let findings = match Runbook::read(&bytes) {
-        Ok((_, findings)) | Err(findings) => findings,
-    };
-    findings
+    lint::warnings(&at.runbook)
         .into_iter()
         .filter(|f| f.severity == Severity::Warning)
-        .map(|f| format!("line {}: {}", f.at.line, f.message))
+        .map(|f| format!("{} (line {}): {}", f.code, f.at.line, f.message))
         .collect()
 }
 
@@ -244,6 +239,7 @@ impl Screen for Ready {
             Action::Back => Want::Onward(Place::Triage),
             Action::GoOn => self.go_on(at),
             Action::Relook => self.look(at),
+            Action::Know => Want::Go(Place::Know),
             Action::Identity => match identity::waiting(at) {
                 Some(system) => {
                     self.confirm = Some(system);

@@ -211,6 +211,7 @@ impl Screen for Recovered {
     fn act(&mut self, action: Action, at: &View) -> Want {
         match action {
             Action::Back => Want::Back,
+            Action::Know => Want::Go(Place::Know),
             Action::Timeline => Want::Go(Place::Timeline),
             Action::CheckRecovery => {
                 self.looking = true;

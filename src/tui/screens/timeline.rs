@@ -189,6 +189,7 @@ impl Screen for Timeline {
                 Want::Draw
             }
             Action::Back => Want::Back,
+            Action::Know => Want::Go(Place::Know),
             Action::Note => {
                 let field = Field::new(Kind::Lines, "Note (Enter adds it)");
                 self.field = Some((Purpose::Note, field));

@@ -391,6 +391,7 @@ impl Screen for Triage {
         match action {
             Action::Choose => self.answer(at),
             Action::Back | Action::BackOne => self.back(at),
+            Action::Know => Want::Go(Place::Know),
             Action::Relook => self.look(at),
             Action::Tick => {
                 let row = self.cursor.at;

@@ -242,7 +242,18 @@ fn phases(at: &View, cells: usize) -> Line<'static> {
     for phase in budget::phases(&at.incident, at.now) {
         spans.extend(one_phase(&phase, theme));
     }
-    let line = Line::from(spans);
+    // What is overdue is said where everybody looks.
+    let due = crate::tui::screens::due(at).map(|(words, role)| {
+        let short = words.split(" (").next().unwrap_or_default().to_owned();
+        Span::styled(format!("{short} "), theme.style(role))
+    });
+    let line = Line::from(spans.clone());
+    if let Some(due) = due
+        && line.width() + due.width() + 2 <= cells
+    {
+        let left = spans.into_iter().map(|s| (0, s)).collect();
+        return text::row(left, vec![due], cells);
+    }
     if line.width() <= cells {
         return line;
     }

@@ -1,8 +1,12 @@
 //! Tools and servers of others: the real AWS CLI, a server that answers it, a name server.
 
-use super::{free_port, must, need, private_dir, process::Daemon, test_tools};
+use super::{PATIENCE, free_port, must, need, private_dir, process::Daemon, test_tools};
 use rustix::process::Signal;
-use std::{net::TcpStream, path::PathBuf, process::Command};
+use std::{
+    net::{TcpStream, UdpSocket},
+    path::PathBuf,
+    process::Command,
+};
 use tempfile::TempDir;
 
 /// A tool of the folder that `tests/setup.sh` fills; a test without it fails and says so.
@@ -134,6 +138,39 @@ impl NameServer {
     /// Where it is told what to know.
     pub(crate) fn orders(&self) -> String {
         format!("http://{HERE}:{}", self.orders)
+    }
+
+    /// Where it says that a name leads; nothing for a name that it does not know.
+    #[track_caller]
+    pub(crate) fn asked_for(&self, name: &str) -> String {
+        // The head of a question, the name, then: an address, of the internet.
+        let mut question = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        for label in name.split('.') {
+            question.push(u8::try_from(label.len()).unwrap());
+            question.extend(label.as_bytes());
+        }
+        question.extend([0, 0, 1, 0, 1]);
+        let socket = UdpSocket::bind((HERE, 0)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.send_to(&question, (HERE, self.names)).unwrap();
+        let mut answer = [0; 512];
+        socket.recv(&mut answer).unwrap();
+        if answer[7] == 0 {
+            return String::new();
+        }
+        // The name again, or where it stands above; ten bytes about the record; the address.
+        let named = question.len();
+        let name = if answer[named] >= 0xc0 {
+            2
+        } else {
+            name.len() + 2
+        };
+        let address = &answer[named + name + 10..][..4];
+        address
+            .iter()
+            .map(u8::to_string)
+            .collect::<Vec<_>>()
+            .join(".")
     }
 
     /// From now on the name leads there.

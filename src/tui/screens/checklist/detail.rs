@@ -5,7 +5,7 @@ use crate::{
     domain::{
         event::{AttemptKind, Outcome},
         incident::{Attempt, PlannedStep, StepState},
-        runbook::Step,
+        runbook::{Reference, Step, names_step},
         units,
     },
     tui::{
@@ -92,6 +92,24 @@ fn rule(left: &str, right: &str, cells: usize, at: &View) -> Line<'static> {
 }
 
 /// Everything about a step, as lines.
+/// Is it about this step, or about the procedure or path that begins with it?
+fn is_near(reference: &Reference, step: &PlannedStep, at: &View) -> bool {
+    let Some(near) = reference.near.as_ref() else {
+        return false;
+    };
+    let full = step.plan.step.as_str();
+    let inside = format!("{near}/");
+    let first = || {
+        let mut of = at
+            .incident
+            .steps
+            .iter()
+            .filter(|s| s.plan.step.starts_with(&inside));
+        of.next().is_some_and(|s| s.plan.step == full)
+    };
+    names_step(full, &near.text) || first()
+}
+
 fn lines(step: &PlannedStep, starting: bool, at: &View, cells: usize) -> Vec<Line<'static>> {
     let theme = at.theme;
     let (strong, plain) = (theme.style(Role::Strong), theme.style(Role::Plain));
@@ -116,6 +134,10 @@ fn lines(step: &PlannedStep, starting: bool, at: &View, cells: usize) -> Vec<Lin
     let written = at.runbook.step(&step.plan.step);
     if let Some(why) = written.and_then(|s| s.why.as_deref()) {
         lines.extend(text::labelled("why    ", why, cells, strong, plain));
+    }
+    for reference in at.runbook.reference.iter().filter(|r| is_near(r, step, at)) {
+        let words = format!("{}. {}", reference.title, reference.text);
+        lines.extend(text::labelled("know   ", &words, cells, strong, plain));
     }
     let shown = at.shown.as_ref().filter(|s| s.step == step.plan.step);
     if let Some(shown) = shown {

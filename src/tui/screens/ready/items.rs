@@ -6,11 +6,11 @@ use crate::{
         budget,
         event::PinnedBy,
         plan,
-        runbook::{Needed, Step},
+        runbook::{Needed, Reference, Step},
         units,
     },
     tui::{
-        screens::View,
+        screens::{View, know},
         theme::{Mark, Role},
         widgets::{evidence, text},
     },
@@ -52,6 +52,20 @@ pub(super) fn items(ready: &Ready, at: &View) -> Vec<Item> {
     let pinned = at.incident.pins.keys().cloned();
     section("Targets", pinned.map(Item::Target).collect());
     section("Time and data", facts(at));
+    let read = at
+        .runbook
+        .reference
+        .iter()
+        .filter(|r| concerns(at, r))
+        .map(|r| Item::Fact(Mark::Pending, format!("{}: {}", r.title, r.text)));
+    section("To read", read.collect());
+    let people = at.runbook.contacts.iter().map(|c| {
+        Item::Fact(
+            Mark::Pending,
+            format!("{} · {} · {}", c.who, c.role, c.channel),
+        )
+    });
+    section("People", people.collect());
     let warned = ready
         .warnings
         .iter()
@@ -136,6 +150,16 @@ fn is_captured(at: &View, name: &str) -> bool {
         .any(|(_, step)| step.capture.iter().any(|(n, _)| n.text == name))
 }
 
+/// Is a reference about the whole runbook, or about what is planned?
+fn concerns(at: &View, reference: &Reference) -> bool {
+    let Some(near) = reference.near.as_ref() else {
+        return true;
+    };
+    let planned = at.incident.steps.iter();
+    let mut names = planned.map(|s| s.plan.step.as_str());
+    names.any(|step| step == near.text || step.starts_with(&format!("{near}/")))
+}
+
 /// Does the plan fit the objectives?
 fn facts(at: &View) -> Vec<Item> {
     let incident = &at.incident;
@@ -170,9 +194,8 @@ fn facts(at: &View) -> Vec<Item> {
         };
         let cadence = cadence.as_secs();
         let words = format!(
-            "backup of {} ({}) covers all but {}",
-            backup.of,
-            backup.method,
+            "{} (up to {} lost)",
+            know::backup_words(backup),
             units::short(cadence)
         );
         facts.push(match objectives.rpo_s {
