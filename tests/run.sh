@@ -22,7 +22,10 @@ mkdir -p "$target"
 
 cargo nextest run --locked --status-level slow --final-status-level slow "$@" || failed+=("unit and integration tests")
 cargo test --locked --doc 2>&1 | tee "$doc_log" || failed+=("documentation tests")
-cargo run --locked --quiet -- lint assets/runbooks/*.yaml || failed+=("lint of the shipped runbooks")
+for runbook in arbitex ampora; do
+  cargo run --locked --quiet -- lint --strict "assets/runbooks/$runbook.yaml" >/dev/null || failed+=("lint of $runbook")
+  cargo run --locked --quiet -- test "assets/runbooks/$runbook.test.yaml" | grep -v '^ok ' || failed+=("tests of $runbook")
+done
 
 # One "seconds name" a line. nextest writes one <testcase …> a line, whatever the outcome.
 cases() {

@@ -59,8 +59,10 @@ pub(super) fn test(name: &str, as_json: bool) -> Result<Exit, Failure> {
         )
     })?;
     // A file is named from where the tests stand.
-    let beside = Path::new(&shown).parent().map(|f| f.join(&trials.runbook));
-    let runbook = match beside.filter(|p| p.is_file()) {
+    let folder = Path::new(&shown).parent();
+    let beside = |name: &str| folder.map(|f| f.join(name)).filter(|p| p.is_file());
+    let of_id = || beside(&format!("{}.yaml", trials.runbook));
+    let runbook = match beside(&trials.runbook).or_else(of_id) {
         Some(path) => path.to_string_lossy().into_owned(),
         None => trials.runbook.clone(),
     };

@@ -66,7 +66,7 @@ impl Door {
         let runbook = found.runbook()?;
         found.must_be_trusted(&self.store)?;
         if let Some(place) = place {
-            place.must_fit(&runbook)?;
+            place.must_fit(&found, &runbook)?;
         }
         let site = place.map(|p| &p.file.site);
         let values = self.values(&runbook, site, true)?;

@@ -14,7 +14,7 @@ use crate::{
         event::PlanStep,
         lint::critical_path,
         plan::{self, Chosen},
-        runbook::{Runbook, Step},
+        runbook::{Action, Check, CheckKind, Runbook, Step, kinds::command},
         text::Clean,
         units,
     },
@@ -42,7 +42,7 @@ pub(super) fn plan(settings: &Settings, wanted: &Wanted<'_>) -> Result<Exit, Fai
     let runbook = found.runbook()?;
     let place = wanted.site.map(|s| sites::find(settings, s)).transpose()?;
     if let Some(place) = &place {
-        place.must_fit(&runbook)?;
+        place.must_fit(&found, &runbook)?;
     }
     let site = place.as_ref().map(|p| &p.file.site);
     let go: Vec<Chosen> = wanted.go.iter().map(|g| Chosen::parse(g)).collect();
@@ -79,6 +79,8 @@ struct Row<'r> {
     critical: bool,
     command: String,
     needs: Vec<String>,
+    /// Filled in, secrets masked.
+    verify: Vec<Check>,
 }
 
 struct Paper<'r> {
@@ -124,8 +126,9 @@ impl<'r> Paper<'r> {
             rows.push(Row {
                 starts_s,
                 critical: critical.contains(&plan.step),
-                command: Clean::new(&shown_command(&shown, step, false)).into_string(),
+                command: Clean::new(&whole_command(&shown, step)).into_string(),
                 needs,
+                verify: step.verify.iter().map(|c| shown.masked_check(c)).collect(),
                 step,
                 plan,
             });
@@ -227,7 +230,7 @@ impl<'r> Paper<'r> {
                 .collect();
             say(&format!("      finds {}", names.join(", ")));
         }
-        for check in &row.step.verify {
+        for check in &row.verify {
             say(Clean::new(&format!(
                 "      green when {} — {}",
                 check.label(),
@@ -293,6 +296,23 @@ impl<'r> Paper<'r> {
             "severities": severities, "backups": backups, "missing": self.missing,
         })
     }
+}
+
+/// What will run, the script of a check included.
+fn whole_command(values: &Values, step: &Step) -> String {
+    let shown = shown_command(values, step, false);
+    let Action::Check(check) = &step.action else {
+        return shown;
+    };
+    let CheckKind::Command(command::Words {
+        run: command::Run::Script { text, .. },
+        ..
+    }) = &check.what
+    else {
+        return shown;
+    };
+    let expected = values.masked_check(check).expected();
+    format!("{}\n# expected: {expected}", text.trim_end())
 }
 
 /// A severity's objectives; those of the runbook where there is none.

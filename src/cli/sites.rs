@@ -97,7 +97,25 @@ impl Place {
     }
 
     /// Does the site fit the runbook?
-    pub(super) fn must_fit(&self, runbook: &Runbook) -> Result<(), Failure> {
+    pub(super) fn must_fit(&self, found: &Found, runbook: &Runbook) -> Result<(), Failure> {
+        let own = self.runbook_name().filter(|n| n.contains(['/', '.']));
+        if let Some(own) = own {
+            let same = std::fs::canonicalize(&own).ok() == found.file;
+            if !same {
+                return Err(Failure::usage(
+                    format!(
+                        "the site {} is for the runbook {}, not for {}",
+                        self.path.display(),
+                        Clean::line(&own),
+                        found.shown
+                    ),
+                    format!(
+                        "--site of a site for `{}`, or correct `runbook:` in its file",
+                        runbook.id
+                    ),
+                ));
+            }
+        }
         let findings = self.file.site.against(runbook);
         if findings.is_empty() {
             return Ok(());
@@ -142,7 +160,7 @@ fn ready(settings: &Settings, name: &str) -> Result<Ready, Failure> {
     };
     let found = Found::read(&runbook)?;
     let runbook = found.runbook()?;
-    place.must_fit(&runbook)?;
+    place.must_fit(&found, &runbook)?;
     // What is looked at comes from the runbook: it has to be trusted as for an incident.
     found.must_be_trusted(&settings.store()?)?;
     let (scope, values) = scope(&runbook, Some(&place.file.site), &[])?;
@@ -477,7 +495,7 @@ pub(super) fn baseline(
     let store = settings.store()?;
     found.must_be_trusted(&store)?;
     if let Some(place) = &place {
-        place.must_fit(&runbook)?;
+        place.must_fit(&found, &runbook)?;
     }
     in_peace(&store, &runbook.id, "a baseline")?;
     let site = place.as_ref().map(|p| &p.file.site);

@@ -26,6 +26,7 @@ use super::{
     runbook::{
         Check, Choice, Name, Question, Runbook, find_step,
         kinds::{CheckKind, command},
+        names_step,
         reader::Reader,
         triage::Next,
     },
@@ -235,10 +236,16 @@ impl Trial {
             }
         }
         for simulated in &self.checks {
-            if !runbook.checks().any(|c| looks_at(c, &simulated.of)) {
+            let meant: Vec<&Check> = runbook
+                .checks()
+                .filter(|c| looks_at(c, &simulated.of))
+                .collect();
+            let shown = Clean::line(&simulated.of);
+            if meant.is_empty() {
+                failures.push(format!("no check looks at `{shown}`"));
+            } else if simulated.seen.is_some() && meant.iter().all(|c| c.expect.is_none()) {
                 failures.push(format!(
-                    "no check looks at `{}`",
-                    Clean::line(&simulated.of)
+                    "`{shown}` has no `expect` to compare with what is seen: say its `verdict`"
                 ));
             }
         }
@@ -319,7 +326,7 @@ impl Trial {
             ));
         }
         match lay_out(runbook, &go, &[]) {
-            Ok(steps) => self.plan(&steps, failures),
+            Ok(steps) => self.plan(runbook, &steps, failures),
             Err(why) => failures.push(format!("{}: {why}", names.join(", "))),
         }
     }
@@ -434,7 +441,7 @@ impl Trial {
         }
     }
 
-    fn plan(&self, steps: &[PlanStep], failures: &mut Vec<String>) {
+    fn plan(&self, runbook: &Runbook, steps: &[PlanStep], failures: &mut Vec<String>) {
         let names: Vec<&str> = steps.iter().map(|s| s.step.as_str()).collect();
         let mut from = 0;
         for wanted in &self.expect.steps {
@@ -452,6 +459,9 @@ impl Trial {
             }
         }
         for unwanted in &self.expect.without {
+            if !runbook.steps().any(|(full, _)| names_step(&full, unwanted)) {
+                failures.push(format!("no step is called `{}`", Clean::line(unwanted)));
+            }
             if find_step(names.iter().copied(), unwanted).is_ok() {
                 failures.push(format!("`{unwanted}` is in the plan"));
             }

@@ -124,6 +124,10 @@ pub fn shown_command(values: &Values, step: &Step, undo: bool) -> String {
 /// A script, and the values that it will find under the names that it mentions.
 fn shown_script(values: &Values, script: &Script) -> String {
     let mut out = script.text.trim_end().to_owned();
+    for (name, text) in &script.env {
+        let value = values.masked(text).replace('\n', "\\n");
+        out.push_str(&format!("\n# {name}={value}"));
+    }
     let plain = values.plain.iter().map(|(name, value)| (name, Some(value)));
     let secrets = values.secrets.keys().map(|name| (name, None));
     for (name, value) in plain.chain(secrets) {

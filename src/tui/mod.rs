@@ -140,26 +140,6 @@ pub async fn run(cockpit: Cockpit) -> color_eyre::Result<Ended> {
     ended.wrap_err("the cockpit could not go on")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_documentation_names_every_action() {
-        let table = keys_as_markdown();
-        for row in keymap::TABLE {
-            assert!(table.contains(row.help), "{}", row.name);
-        }
-    }
-
-    #[test]
-    fn a_wrong_rebinding_is_refused_in_words() {
-        let keys = [("run".to_owned(), "x".to_owned())];
-        assert!(check_keys(&keys).is_err());
-        assert_eq!(check_keys(&[]), Ok(()));
-    }
-}
-
 /// What one should know of a runbook before it is opened, a sentence each.
 pub fn about(runbook: &Runbook, baselines: &[Baseline]) -> Vec<String> {
     let mut facts: Vec<String> = runbook.backups.iter().map(screens::backup_words).collect();
@@ -196,4 +176,24 @@ pub fn about(runbook: &Runbook, baselines: &[Baseline]) -> Vec<String> {
         .into_iter()
         .map(|fact| Clean::line(&fact).into_string())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_names_every_action() {
+        let table = keys_as_markdown();
+        for row in keymap::TABLE {
+            assert!(table.contains(row.help), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn a_wrong_rebinding_is_refused_in_words() {
+        let keys = [("run".to_owned(), "x".to_owned())];
+        assert!(check_keys(&keys).is_err());
+        assert_eq!(check_keys(&[]), Ok(()));
+    }
 }

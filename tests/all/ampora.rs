@@ -8,17 +8,20 @@ pub(crate) mod site;
 
 use crate::{
     harness::{
+        PATIENCE,
         bin::{Run, attempts, step},
         free_port, need,
-        postgres::{owner_script, sql},
-        process::end_servers,
+        postgres::{Cluster, PASSWORD, owner_script, sql},
+        process::{Daemon, end_servers},
         tools::SecretManager,
+        until,
     },
-    platform::{TENANTS, broken, written},
+    platform::{TENANTS, broken, fill, written},
 };
 use chrono::{DateTime, Duration, Utc};
+use rustix::process::Signal;
 use site::{KEY, Site, USER, assert_cause, assert_state, causes, fingerprint, log_of, shown};
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
 /// A new server beside the damaged one, restored from its backups; ended with this.
 struct Restored {
@@ -44,11 +47,7 @@ impl Restored {
         site.set("new_stanza", format!("after-{port}"));
         site.set("new_db_host", "127.0.0.1");
         site.set("new_db_port", port.to_string());
-        site.set("db_host", "127.0.0.1");
-        site.set("db_port", cluster.port().to_string());
-        site.set("db_name", "arbitex");
-        site.set("db_user", "postgres");
-        site.set("db_tls", "disable");
+        site.set_old_database(cluster.port());
         site.set("tenants", TENANTS);
         Self { data, port }
     }
@@ -81,8 +80,31 @@ fn ampora_comes_back_from_its_backups_with_its_key_its_login_and_its_agents() {
     let mut site = Site::that_runs().with_keys(&manager, &keys);
     let restored = Restored::beside_the_damaged(&mut site);
     let history = &broken().history;
-    let go = ["postgres/pgbackrest", "archiving", "master-key/aws"];
-    let more = ["--confirm", "accept-data", "--confirm", "other-secrets"];
+    // Whoever goes on knows the database by its new address.
+    let moved = format!("database=127.0.0.1:{}", restored.port);
+    for (name, value) in [
+        ("repo_dir", "/nowhere"),
+        ("commit", "3f2c91ab"),
+        ("app_image", "ampora:4.2.1"),
+        ("sweep_off", "off"),
+    ] {
+        site.set(name, value);
+    }
+    let go = [
+        "postgres/pgbackrest",
+        "archiving",
+        "master-key/aws",
+        "manifests",
+    ];
+    let mut more = vec!["--accept-identity", &moved];
+    let said = [
+        "accept-data",
+        "other-secrets",
+        "edit-overlay",
+        "start-service",
+        "sessions",
+    ];
+    more.extend(said.iter().flat_map(|id| ["--confirm", id]));
     let run = restored.run(&mut site, history.before, &go, &more).exits(0);
 
     assert_eq!(run.summary["state"], "recovered");
@@ -121,6 +143,7 @@ fn ampora_comes_back_from_its_backups_with_its_key_its_login_and_its_agents() {
         &["live", "ready", "identity-provider", "login", "agent-tls"],
         "succeeded",
     );
+    assert_state(&run, &["database-host"], "succeeded");
     // What is only done in Kubernetes says of itself that there is nothing to do.
     assert_state(&run, &["namespace", "inject", "key-read"], "skipped");
 
@@ -271,4 +294,42 @@ fn a_key_that_is_not_the_recorded_one_is_fetched_by_nobody_and_used_nowhere() {
         !log.contains("another-key") && !log.contains("the-key-of-today"),
         "{log}"
     );
+}
+
+#[test]
+fn a_fenced_database_answers_and_takes_no_writes() {
+    let mut site = Site::that_runs();
+    let old = Cluster::start();
+    fill(old.port(), 412);
+    site.set("old_context", "none-here");
+    site.set_old_database(old.port());
+    let mut writer = Command::new(need("psql", "postgresql-client-15"));
+    writer
+        .args([
+            "-XqAt",
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "postgres",
+            "-d",
+            "arbitex",
+        ])
+        .args(["-p", &old.port().to_string(), "-c", "SELECT pg_sleep(3600)"])
+        .env("PGPASSWORD", PASSWORD);
+    let log = PathBuf::from(site.home.file("writer.log"));
+    let mut writer = Daemon::start(&mut writer, log.clone(), Signal::KILL);
+    let busy = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'";
+    writer.ready(|| old.sql("postgres", busy) == "1");
+
+    let accept = format!("database=127.0.0.1:{}", old.port());
+    let more = ["--accept-identity", &accept, "--confirm", "elsewhere"];
+    let run = site.run("ampora", &["fence"], &more).exits(0);
+    assert_state(&run, &["stop-old"], "skipped");
+    assert_state(&run, &["close-database"], "succeeded");
+    until(PATIENCE, "the end of who was connected", || {
+        fs::read_to_string(&log).is_ok_and(|said| said.contains("terminating connection"))
+    });
+    assert_eq!(old.sql("arbitex", "SELECT count(*) FROM tenants"), TENANTS);
+    assert_eq!(old.sql("arbitex", "SHOW transaction_read_only"), "on");
+    assert_eq!(old.sql("postgres", "SHOW transaction_read_only"), "off");
 }

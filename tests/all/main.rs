@@ -5,6 +5,7 @@
 //! missing fails and says which package has it. `BLACKSTART_TORTURE=1` makes the loops long.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod authors;
 mod by_hand;
 mod cockpit;
 mod control;
@@ -19,5 +20,6 @@ mod recovery;
 mod schema;
 mod secrets;
 mod seeds;
+mod sites;
 mod survival;
 mod usage;

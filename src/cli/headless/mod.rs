@@ -87,7 +87,7 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
         .map(|s| sites::find(settings, s))
         .transpose()?;
     if let Some(place) = &place {
-        place.must_fit(&runbook)?;
+        place.must_fit(&found, &runbook)?;
     }
     let site = place.as_ref().map(|p| &p.file.site);
     let store = settings.store()?;

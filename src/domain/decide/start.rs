@@ -148,6 +148,15 @@ pub fn start(
     Ok(events)
 }
 
+fn as_identity(recorded: &Recorded) -> Identity {
+    Identity {
+        endpoint: recorded.endpoint.clone().unwrap_or_default(),
+        own: recorded.own.clone(),
+        certificate: recorded.certificate.clone(),
+        note: None,
+    }
+}
+
 /// What is met is not what the site recorded in peace time.
 pub(super) fn not_recorded(
     system: String,
@@ -160,15 +169,9 @@ pub(super) fn not_recorded(
         recorded.fingerprint(),
         seen.fingerprint()
     );
-    let pinned = Identity {
-        endpoint: recorded.endpoint.clone().unwrap_or_default(),
-        own: recorded.own.clone(),
-        certificate: recorded.certificate.clone(),
-        note: None,
-    };
     let event = Event::TargetRefused {
         system,
-        pinned,
+        pinned: as_identity(recorded),
         seen: Some(seen),
         step,
         reason: Clean::line(&reason),
@@ -212,7 +215,29 @@ fn right_target(
                 let system = system.clone();
                 return Err((Refusal::WrongTarget { system, reason }, vec![event]));
             }
-            (Some(_), IdentityRead::Is(_)) | (None, IdentityRead::NoAnswer(_)) => {}
+            (None, IdentityRead::NoAnswer(why)) => {
+                // Who was recorded in peace time is as good as pinned: who does not answer is not them.
+                let moved = pin.is_some_and(|p| p.moved.is_some());
+                let recorded = incident.recorded.get(system).filter(|_| !moved);
+                let Some(recorded) = recorded else { continue };
+                if plan::expects_silence(runbook, &planned.plan.procedure, step, system) {
+                    continue;
+                }
+                let reason = format!(
+                    "`{system}` does not answer ({why}), so it cannot be known to be {}, which the site recorded; a step that brings it back says `recovers: [{system}]`",
+                    recorded.fingerprint()
+                );
+                let event = Event::TargetRefused {
+                    system: system.clone(),
+                    pinned: as_identity(recorded),
+                    seen: None,
+                    step: planned.plan.step.clone(),
+                    reason: Clean::line(&reason),
+                };
+                let system = system.clone();
+                return Err((Refusal::NoAnswer { system, reason }, vec![event]));
+            }
+            (Some(_), IdentityRead::Is(_)) => {}
             (None, IdentityRead::Is(seen)) if pin.is_some_and(|p| p.moved.is_some()) => {
                 let step = pin.and_then(|p| p.moved.clone()).unwrap_or_default();
                 let proposed = Event::IdentityProposed {

@@ -216,3 +216,17 @@ fn an_agent_of_a_lost_authority_is_refused_and_the_cause_is_named() {
     assert!(attempts(&run.summary, "agent").is_empty());
     assert_eq!(run.summary["state"], "open");
 }
+
+#[test]
+fn a_door_that_asks_nobody_for_a_certificate_is_found_before_agents_come_back() {
+    let mut site = Site::that_runs();
+    let good = site.certificate("good", &named(), &Valid::Days(30));
+    let door = site.certificate("open-door", "DNS:localhost", &Valid::Days(30));
+    let door = TlsServer::showing(&door);
+    site.set("agent_url", format!("https://localhost:{}/", door.port()));
+    let run = Front::showing(site, &good).run("tls/corporate-ca").exits(1);
+    assert_state(&run, &["agent-tls"], "failed");
+    let cause = "The new site does not ask for client certificates";
+    assert_cause(&run, "agent-tls", cause);
+    assert!(attempts(&run.summary, "agent").is_empty());
+}

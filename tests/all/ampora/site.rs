@@ -129,6 +129,15 @@ impl Site {
         }
     }
 
+    /// The database as it was before the loss.
+    pub(super) fn set_old_database(&mut self, port: u16) {
+        self.set("db_host", "127.0.0.1");
+        self.set("db_port", port.to_string());
+        self.set("db_name", "arbitex");
+        self.set("db_user", "postgres");
+        self.set("db_tls", "disable");
+    }
+
     pub(super) fn agent_shows(&mut self, pair: &Pair) {
         let (cert, key) = pair.shown();
         self.set("agent_cert", cert);

@@ -64,6 +64,13 @@ impl Cluster {
         cluster
     }
 
+    /// The same, running.
+    pub(crate) fn running_stranger() -> Self {
+        let mut cluster = Self::stranger();
+        cluster.serve();
+        cluster
+    }
+
     /// One that another process of this test run has started.
     pub(crate) fn running(folder: PathBuf, port: u16) -> Self {
         Self {
