@@ -5,6 +5,8 @@
 //! missing fails and says which package has it. `BLACKSTART_TORTURE=1` makes the loops long.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod ampora;
+mod arbitex;
 mod authors;
 mod by_hand;
 mod cockpit;

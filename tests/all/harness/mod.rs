@@ -2,11 +2,15 @@
 //! folder that goes away with the test run, whatever becomes of it.
 
 pub(crate) mod bin;
+pub(crate) mod oidc;
+pub(crate) mod platform_api;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod pty;
 pub(crate) mod redis;
 pub(crate) mod sshd;
+pub(crate) mod tls;
+pub(crate) mod tools;
 
 use rustix::event::{Timespec, poll};
 use serde::{Serialize, de::DeserializeOwned};
