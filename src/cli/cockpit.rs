@@ -39,6 +39,12 @@ pub(super) fn open(
             )),
         };
     };
+    // Before the screen is taken: they stay on the normal screen, and stand at "Ready?".
+    if let Ok(found) = Found::read(&name)
+        && let Ok(runbook) = found.runbook()
+    {
+        found.warn(&runbook);
+    }
     show(settings, &set, |door| {
         door.begin(&name, place.as_ref()).map(StartAt::Incident)
     })

@@ -142,7 +142,11 @@ pub async fn run(cockpit: Cockpit) -> color_eyre::Result<Ended> {
 
 /// What one should know of a runbook before it is opened, a sentence each.
 pub fn about(runbook: &Runbook, baselines: &[Baseline]) -> Vec<String> {
-    let mut facts: Vec<String> = runbook.backups.iter().map(screens::backup_words).collect();
+    let mut facts: Vec<String> = runbook
+        .backups
+        .iter()
+        .map(screens::backup_in_short)
+        .collect();
     if let Some(last) = baselines.iter().max_by_key(|b| b.at) {
         let age = (clock::now() - last.at).num_seconds().unsigned_abs();
         facts.push(format!(

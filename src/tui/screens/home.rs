@@ -248,8 +248,16 @@ impl Home {
                 let mut lines = text::wrapped(&offer.title, width, theme.style(Role::Strong));
                 lines.extend(text::wrapped(&offer.summary, width, plain));
                 lines.push(Line::raw(""));
-                for fact in about {
-                    lines.extend(text::labelled("· ", fact, width, plain, plain));
+                // One line each, and no more than leave room for the question.
+                let room = usize::from(area.height).saturating_sub(lines.len() + 5);
+                for fact in about.iter().take(room) {
+                    lines.push(Line::raw(text::fit(&format!("· {fact}"), width, theme)));
+                }
+                if about.len() > room {
+                    lines.push(Line::styled(
+                        "  more of it: K, in the incident",
+                        theme.style(Role::Faint),
+                    ));
                 }
                 if !about.is_empty() {
                     lines.push(Line::raw(""));

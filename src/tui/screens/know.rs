@@ -109,7 +109,7 @@ impl Know {
 }
 
 /// `database: dumps, every 2h, kept 7d; the newest is at most 2h old`
-pub(crate) fn backup_words(backup: &crate::domain::runbook::Backup) -> String {
+pub(super) fn backup_words(backup: &crate::domain::runbook::Backup) -> String {
     let mut words = format!("{}: {}", backup.of, backup.method);
     let short = |d: std::time::Duration| units::short(d.as_secs());
     if let Some(every) = backup.every {
@@ -125,6 +125,18 @@ pub(crate) fn backup_words(backup: &crate::domain::runbook::Backup) -> String {
         ));
     }
     words
+}
+
+/// `database, at most 2h old: dumps`
+pub(crate) fn backup_in_short(backup: &crate::domain::runbook::Backup) -> String {
+    let age = backup.covers.or(backup.every).filter(|d| !d.is_zero());
+    let age = age.map(|d| format!(", at most {} old", units::short(d.as_secs())));
+    format!(
+        "{}{}: {}",
+        backup.of,
+        age.unwrap_or_default(),
+        backup.method
+    )
 }
 
 /// When the next update is due, or for how long it has been.

@@ -14,7 +14,7 @@ mod timeline;
 mod triage;
 mod value;
 
-pub(crate) use know::{backup_words, due};
+pub(crate) use know::{backup_in_short, due};
 pub(crate) use timeline::tell;
 
 pub(crate) mod help;

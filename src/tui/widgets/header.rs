@@ -57,10 +57,7 @@ fn who_and_where(at: &View, cells: usize) -> Line<'static> {
         (0, Span::raw(" ")),
         (0, Span::styled(mode, theme.style(role))),
         (0, bar()),
-        (
-            0,
-            Span::raw(text::fit(&incident.runbook.id, cells / 4, theme)),
-        ),
+        (0, Span::raw(text::fit(&named(incident), cells / 4, theme))),
     ];
     if let Some((severity, _, _)) = &incident.severity {
         left.push((0, bar()));
@@ -97,6 +94,14 @@ fn who_and_where(at: &View, cells: usize) -> Line<'static> {
     }
     right.push(Span::raw(format!("   {} ", at.now.format("%H:%M:%SZ"))));
     text::row(left, right, cells)
+}
+
+/// `arbitex`, or `arbitex@prod` where a site was named.
+fn named(incident: &Incident) -> String {
+    match &incident.site {
+        Some(site) => format!("{}@{}", incident.runbook.id, site.name),
+        None => incident.runbook.id.clone(),
+    }
 }
 
 /// The procedure and path of what runs, else of what comes next.
@@ -242,11 +247,17 @@ fn phases(at: &View, cells: usize) -> Line<'static> {
     for phase in budget::phases(&at.incident, at.now) {
         spans.extend(one_phase(&phase, theme));
     }
-    // What is overdue is said where everybody looks.
+    // What is overdue is said where everybody looks, and goes before the phases.
     let due = crate::tui::screens::due(at).map(|(words, role)| {
         let short = words.split(" (").next().unwrap_or_default().to_owned();
-        Span::styled(format!("{short} "), theme.style(role))
+        (Span::styled(format!("{short} "), theme.style(role)), role)
     });
+    if let Some((words, Role::Bad)) = &due {
+        spans.insert(1, words.clone());
+        spans.insert(2, Span::raw("  "));
+        return Line::from(spans);
+    }
+    let due = due.map(|(words, _)| words);
     let line = Line::from(spans.clone());
     if let Some(due) = due
         && line.width() + due.width() + 2 <= cells
