@@ -139,7 +139,16 @@ fn jq(view: &View<'_>, call: &Call, found: &mut Found) {
 }
 
 fn grep(view: &View<'_>, call: &Call, found: &mut Found) {
-    let counts = matches!(view.usage(call), Use::Statement | Use::Condition);
+    // Of a whole object, as text: names of fields are found wherever they stand.
+    let of_object = view.before(call).any(|c| {
+        let output = c
+            .value(&["-o", "--output"])
+            .map(|w| w.text.as_str())
+            .unwrap_or_default();
+        matches!(c.name.as_str(), "kubectl" | "oc")
+            && ["yaml", "json"].iter().any(|f| output.ends_with(f))
+    });
+    let counts = matches!(view.usage(call), Use::Statement | Use::Condition) || of_object;
     let pattern = call
         .args
         .iter()
@@ -194,7 +203,11 @@ fn lookup(view: &View<'_>, call: &Call, found: &mut Found) {
     let template = ["jsonpath", "go-template", "custom-columns"]
         .iter()
         .any(|t| output.contains(t));
-    if !(template || call.has(&["--template"])) || !call.says(&["get"]) || !view.is_last(call) {
+    let assigned = matches!(view.usage(call), Use::Assigned(_));
+    if !(template || call.has(&["--template"]))
+        || !call.says(&["get"])
+        || !(view.is_last(call) || assigned)
+    {
         return;
     }
     // A list of names or states is shown; one field of one object is looked up.

@@ -60,6 +60,7 @@ static KNOWN: LazyLock<Table> = LazyLock::new(|| {
 pub(super) fn find(view: &View<'_>, found: &mut Found) {
     for call in &view.calls {
         plugins(view, call, found);
+        moment(view, call, found);
         let words = plain_words(call);
         for ((tool, group), members) in &KNOWN.groups {
             if *tool != call.name || !words.starts_with(group) {
@@ -214,6 +215,28 @@ fn plugins(view: &View<'_>, call: &Call, found: &mut Found) {
                 &format!("put {plugin} into the image, or use `timeout 5m` and leave it out"),
             );
         }
+    }
+}
+
+/// `--target="… UTC"`: pgBackRest takes an offset, and no name of a zone.
+fn moment(view: &View<'_>, call: &Call, found: &mut Found) {
+    static NAMED: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"(?:\d\d:\d\d(?::\d\d(?:\.\d+)?)?)\s*(?:UTC|GMT|CET|Z)$").expect("a constant")
+    });
+    if call.name != "pgbackrest" || !call.args.iter().any(|w| w.text == "restore") {
+        return;
+    }
+    let wrong = call
+        .value(&["--target"])
+        .filter(|w| NAMED.is_match(w.text.trim_end_matches(['"', '\''])));
+    if let Some(word) = wrong {
+        found.call(
+            "unknown-option",
+            view,
+            word.at,
+            "pgBackRest does not know this zone, and cannot choose a backup for the moment",
+            "write the offset: `--target=\"2026-03-10 14:30:00+00\"`, `$TARGET_SQL` of a timestamp variable",
+        );
     }
 }
 

@@ -229,7 +229,21 @@ fn stopped_pods(views: &[View<'_>], procedure: &Procedure, path: Option<&str>, f
         {
             let words: Vec<String> = call.args.iter().map(|w| plain(&w.text)).collect();
             let verb = |v: &str| words.iter().any(|w| w == v);
-            if verb("scale") {
+            let patched = call
+                .value(&["-p", "--patch"])
+                .map(|w| w.text.replace([' ', '\n'], ""));
+            if let Some(patch) = patched.filter(|p| verb("patch") && p.contains("\"replicas\":")) {
+                for target in targets(&words) {
+                    stopped.retain(|s| *s != target);
+                    let zero = patch
+                        .split("\"replicas\":")
+                        .nth(1)
+                        .is_some_and(|r| r.starts_with('0'));
+                    if zero {
+                        stopped.push(target);
+                    }
+                }
+            } else if verb("scale") {
                 let zero = call
                     .value(&["--replicas"])
                     .is_some_and(|w| w.text.trim_start_matches("--replicas=") == "0");

@@ -283,6 +283,19 @@ fn inner(name: &str, args: &[Word], env: &mut Vec<(String, Word)>) -> Inner {
             });
             flag.map_or(Inner::None, |i| Inner::Script(i + 1))
         }
+        // `poetry run alembic …`, `bundle exec …`: what they call is theirs.
+        "poetry" | "uv" | "pipenv" | "pdm" | "hatch" | "bundle" => {
+            let verb = args
+                .iter()
+                .position(|w| matches!(w.text.as_str(), "run" | "exec"));
+            verb.map_or(Inner::None, |v| {
+                let rest = args.get(v + 1..).unwrap_or_default();
+                Inner::Words(
+                    v + 1 + options(rest, &["-C", "--project", "--with", "--env-file", "-e"]),
+                )
+            })
+        }
+        "npx" | "uvx" | "pipx" => Inner::Words(options(args, &["-p", "--package", "--from"])),
         "kubectl" | "oc" => match args
             .iter()
             .position(|w| matches!(w.text.as_str(), "exec" | "run" | "debug"))
