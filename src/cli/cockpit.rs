@@ -76,6 +76,7 @@ impl Door {
         }
         let site = place.map(|p| &p.file.site);
         let values = self.values(&runbook, site, true)?;
+        sites::secrets_fit(site, &values)?;
         let baselines = sites::baselines(&self.store, &runbook, site);
         let opening = found.opening(runbook, place.map(|p| p.file.clone()));
         let given = Given {

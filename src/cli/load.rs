@@ -52,7 +52,8 @@ impl Found {
                 shown: format!("{id} (shipped)"),
             });
         }
-        let path = Path::new(name);
+        let own = is_name.then(|| own_runbook(name)).flatten();
+        let path = own.as_deref().unwrap_or(Path::new(name));
         let bytes = read_some(path).map_err(|e| {
             let shipped: Vec<&str> = SHIPPED.iter().map(|(id, _)| *id).collect();
             Failure::usage(
@@ -117,7 +118,7 @@ impl Found {
     /// Every finding, those that need a shell included.
     pub(super) fn findings(&self) -> (Option<Runbook>, Vec<Finding>) {
         if Site::is_one(&self.bytes) {
-            return (None, Site::read(&self.bytes).err().unwrap_or_default());
+            return (None, self.site_findings());
         }
         let (runbook, mut findings) = Runbook::examine(&self.bytes);
         if let Some(runbook) = &runbook {
@@ -128,8 +129,32 @@ impl Found {
         (runbook, findings)
     }
 
+    /// What is wrong with a site, with its runbook where that is found.
+    fn site_findings(&self) -> Vec<Finding> {
+        let site = match Site::read(&self.bytes) {
+            Ok(site) => site,
+            Err(findings) => return findings,
+        };
+        let beside = self.file.as_deref().and_then(Path::parent);
+        let Some(name) = site.runbook.clone() else {
+            return Vec::new();
+        };
+        let path = beside.map(|f| f.join(&name)).filter(|p| p.is_file());
+        let name = path.map_or(name, |p| p.to_string_lossy().into_owned());
+        let runbook = Self::read(&name)
+            .ok()
+            .and_then(|found| Runbook::examine(&found.bytes).0);
+        runbook.map(|r| site.against(&r)).unwrap_or_default()
+    }
+
     /// The runbook, when nothing is wrong with it.
     pub(super) fn runbook(&self) -> Result<Runbook, Failure> {
+        if Site::is_one(&self.bytes) {
+            return Err(Failure::usage(
+                format!("{} is a site, not a runbook", self.shown),
+                "name the runbook, and the site with --site",
+            ));
+        }
         let (runbook, mut findings) = self.findings();
         findings.retain(|f| f.severity == Severity::Error);
         let errors = findings.len();
@@ -164,6 +189,14 @@ impl Found {
     pub(super) fn is_trusted(&self, store: &Store) -> bool {
         self.file.is_none() || store.is_trusted(&self.sha256)
     }
+}
+
+/// A runbook in the config folder, by its name.
+fn own_runbook(name: &str) -> Option<PathBuf> {
+    let dirs = directories::ProjectDirs::from("", "", "blackstart")?;
+    let folder = dirs.config_dir().join("runbooks");
+    let files = ["yaml", "yml"].map(|ending| folder.join(format!("{name}.{ending}")));
+    files.into_iter().find(|p| p.is_file())
 }
 
 /// The first findings, as compilers print them.
@@ -208,6 +241,11 @@ pub(super) fn trust(settings: &Settings, file: &str, as_json: bool) -> Result<Ex
 pub(crate) fn open_error(error: &OpenError) -> Failure {
     match error {
         OpenError::Store(e) => store_error(e),
+        OpenError::Record(why) if why.contains("is closed") => Failure::new(
+            Exit::Failed,
+            why.clone(),
+            "blackstart note INCIDENT TEXT adds a note",
+        ),
         OpenError::Record(_) => Failure::new(
             Exit::Failed,
             error.to_string(),

@@ -7,11 +7,17 @@ mod incidents;
 mod lint;
 mod load;
 mod paper;
+mod peace;
 mod settings;
 mod sites;
 
 use clap::{Args, Parser, Subcommand};
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    io::Write,
+    path::PathBuf,
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// Exit codes are stable; see the README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,6 +220,9 @@ enum SiteCommand {
         /// Print the fingerprint of a secret that is in the environment
         #[arg(long, value_name = "SECRET")]
         fingerprint: Vec<String>,
+        /// Write down who is there now although somebody else is recorded
+        #[arg(long)]
+        replace: bool,
     },
     /// Is everybody who was recorded still there?
     Check {
@@ -299,6 +308,15 @@ pub fn main() -> ExitCode {
         }
     };
     match dispatch(cli) {
+        // What did not reach its reader is not done, whatever it was.
+        Ok(_) if UNWRITTEN.load(Ordering::Relaxed) => {
+            complain(&Failure::new(
+                Exit::Failed,
+                "what was asked for could not be written to stdout",
+                "is the disk full?",
+            ));
+            Exit::Failed.into()
+        }
         Ok(exit) => exit.into(),
         Err(failure) => {
             complain(&failure);
@@ -320,19 +338,21 @@ fn complain(failure: &Failure) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
+/// Something could not be written to stdout, and not because its reader had enough.
+static UNWRITTEN: AtomicBool = AtomicBool::new(false);
+
 /// Prints a line to stdout; a closed pipe is no error.
 fn say(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out
-        .write_all(text.as_bytes())
-        .and_then(|()| out.write_all(b"\n"));
-    let _ = out.flush();
+    print(&format!("{text}\n"));
 }
 
 /// Prints a text as it is; a closed pipe is no error.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if written.is_err_and(|e| e.kind() != std::io::ErrorKind::BrokenPipe) {
+        UNWRITTEN.store(true, Ordering::Relaxed);
+    }
 }
 
 fn say_json(value: &serde_json::Value) {
@@ -383,12 +403,14 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             site,
             set,
             json,
-        }) => sites::baseline(&settings, &runbook, site.as_deref(), &set, json),
-        Some(Command::Site(SiteCommand::Record { site, fingerprint })) => {
-            sites::record(&settings, &site, &fingerprint)
-        }
+        }) => peace::baseline(&settings, &runbook, site.as_deref(), &set, json),
+        Some(Command::Site(SiteCommand::Record {
+            site,
+            fingerprint,
+            replace,
+        })) => peace::record(&settings, &site, &fingerprint, replace),
         Some(Command::Site(SiteCommand::Check { site, json })) => {
-            sites::check(&settings, &site, json)
+            peace::check(&settings, &site, json)
         }
         Some(Command::Plan {
             runbook,

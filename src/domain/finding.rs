@@ -97,6 +97,12 @@ impl Finding {
         if !self.help.is_empty() {
             out.push_str(&format!("  = {}\n", self.help));
         }
+        if self.severity == Severity::Warning && !self.place.is_empty() {
+            out.push_str(&format!(
+                "  = about `{}`, as `accept` calls it\n",
+                self.place
+            ));
+        }
         out
     }
 }

@@ -47,6 +47,8 @@ pub enum PlanError {
     UnknownProcedure(String, String),
     #[error("`{0}` has no path `{1}`; there are {2}")]
     UnknownPath(String, String, String),
+    #[error("`{0}` has one way only, and no path `{1}`")]
+    NoPaths(String, String),
     /// A person chooses: the procedure and its paths.
     #[error("`{0}` can be done in more than one way: {1}")]
     PathNeeded(String, String),
@@ -133,6 +135,7 @@ fn path<'r>(
             .collect();
         let name = procedure.id.text.clone();
         match id {
+            Some(id) if ids.is_empty() => PlanError::NoPaths(name, Clean::line(id).into_string()),
             Some(id) => PlanError::UnknownPath(name, Clean::line(id).into_string(), ids.join(", ")),
             None => PlanError::PathNeeded(name, ids.join(" or ")),
         }

@@ -235,6 +235,24 @@ impl Trial {
                 failures.push(format!("there is no system `{}`", Clean::line(&name.text)));
             }
         }
+        for (name, value) in &self.set {
+            let shown = Clean::line(&name.text);
+            match runbook.variables.get(&name.text).map(|v| v.accept(value)) {
+                Some(Ok(_)) => {}
+                Some(Err(why)) => failures.push(format!("`{shown}`: {why}")),
+                None => failures.push(format!("no variable is called `{shown}`")),
+            }
+        }
+        for (name, path) in &self.path {
+            let procedure = runbook.procedure(&name.text);
+            if procedure.is_none_or(|p| p.path(Some(path)).is_none()) {
+                failures.push(format!(
+                    "there is no path `{}/{}`",
+                    Clean::line(&name.text),
+                    Clean::line(path)
+                ));
+            }
+        }
         for simulated in &self.checks {
             let meant: Vec<&Check> = runbook
                 .checks()

@@ -70,7 +70,7 @@ impl Engine {
             let identities = join_all(targets.iter().map(|name| async {
                 let read = match checks::system(&scope, name) {
                     Ok(system) => read_identity(&system).await,
-                    Err(trouble) => Some(IdentityRead::NoAnswer(trouble.to_string())),
+                    Err(trouble) => Some(IdentityRead::NoAnswer(trouble.to_string(), None)),
                 };
                 read.map(|read| (name.clone(), read))
             }));
@@ -362,7 +362,7 @@ impl Engine {
                 let system = checks::system(&scope, name).ok()?;
                 match read_identity(&system).await? {
                     IdentityRead::Is(identity) => Some((name.clone(), identity)),
-                    IdentityRead::NoAnswer(_) => None,
+                    IdentityRead::NoAnswer(..) => None,
                 }
             }));
             for (system, identity) in reads.await.into_iter().flatten() {
@@ -489,7 +489,7 @@ async fn new_identity(scope: &checks::Scope, name: &str) -> Option<Identity> {
     for _ in 0..5 {
         match read_identity(&system).await? {
             IdentityRead::Is(identity) => return Some(identity),
-            IdentityRead::NoAnswer(why) => tracing::info!(name, why, "the new target"),
+            IdentityRead::NoAnswer(why, _) => tracing::info!(name, why, "the new target"),
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -501,8 +501,14 @@ async fn read_identity(system: &crate::domain::runbook::System) -> Option<Identi
     match tokio::time::timeout(IDENTITY, systems::identity(system, IDENTITY)).await {
         Ok(Ok(Some(identity))) => Some(IdentityRead::Is(identity)),
         Ok(Ok(None)) => None,
-        Ok(Err(trouble)) => Some(IdentityRead::NoAnswer(trouble.to_string())),
-        Err(_) => Some(IdentityRead::NoAnswer("no answer within 3 s".to_owned())),
+        Ok(Err(trouble)) => Some(IdentityRead::NoAnswer(
+            trouble.to_string(),
+            systems::endpoint(system),
+        )),
+        Err(_) => Some(IdentityRead::NoAnswer(
+            "no answer within 3 s".to_owned(),
+            systems::endpoint(system),
+        )),
     }
 }
 

@@ -188,7 +188,7 @@ id: x
 title: X
 variables:
   host: { type: host, default: d.example }
-  tenants: { type: integer, from: baseline }
+  tenants: { type: integer, from: baseline, hint: { file: / } }
   key: { type: secret, env: KEY }
 procedures: [ { id: p, steps: [ { id: s, title: S, run: 'true' } ] } ]
 recovered: { when: { file: / } }

@@ -180,12 +180,14 @@ fn begin(
         _ => format!("reopened by pid {}", std::process::id()),
     };
     let mut wishes = vec![Command::TakeControl { how }];
-    wishes.extend(
-        given
-            .values
-            .into_iter()
-            .filter_map(|value| engine.taking(value)),
-    );
+    let closed = engine.incident.closed.is_some();
+    let taken: Vec<Command> = given
+        .values
+        .into_iter()
+        .filter_map(|value| engine.taking(value))
+        .collect();
+    // A closed incident takes notes only; a secret that a note quotes is masked all the same.
+    wishes.extend(taken.into_iter().filter(|_| !closed));
     wishes.extend(given.wishes);
     events.extend(given.accepted.into_iter().map(|(system, fingerprint)| {
         Event::AcceptedBeforehand {

@@ -50,6 +50,19 @@ pub async fn identity(system: &System, deadline: Duration) -> Result<Option<Iden
     }
 }
 
+/// Where a filled-in system is, as its identity says it.
+pub fn endpoint(system: &System) -> Option<String> {
+    let default = match system.kind {
+        SystemKind::Postgres => 5432,
+        SystemKind::Redis => 6379,
+        SystemKind::Http | SystemKind::Kubernetes | SystemKind::Azure | SystemKind::Aws => {
+            return None;
+        }
+    };
+    let host = field(system, "host").unwrap_or("localhost");
+    Some(format!("{host}:{}", port(system, default).ok()?))
+}
+
 /// This version reads these systems and cannot reach them; said plainly.
 pub fn out_of_reach(system: &System) -> Trouble {
     let kind = system.kind.as_str();

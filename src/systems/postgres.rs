@@ -209,7 +209,19 @@ pub async fn reach(system: &System, deadline: Duration) -> Result<String, Troubl
 
 /// Where it is, its certificate, and the number that `initdb` gave it. The timeline is told.
 pub async fn identity(system: &System, deadline: Duration) -> Result<Identity, Trouble> {
-    let connected = connect(system, deadline).await?;
+    let connected = match connect(system, deadline).await {
+        // Its database may be what is lost; who the server is, any of its databases tells.
+        Err(Trouble::Down(why)) if why.contains("does not exist") => {
+            let mut other = system.clone();
+            other
+                .fields
+                .insert("dbname".to_owned(), "postgres".to_owned());
+            connect(&other, deadline)
+                .await
+                .map_err(|_| Trouble::Down(why))?
+        }
+        connected => connected?,
+    };
     let query = "SELECT s.system_identifier, c.timeline_id \
                  FROM pg_control_system() s, pg_control_checkpoint() c";
     let rows = simple(&connected.client, query).await?;

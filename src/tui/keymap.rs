@@ -269,7 +269,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(A::Severity, "severity", &["V"], &[P::Checklist], "", "Declares another severity."),
     row(A::Since, "since", &["B"], &[P::Checklist], "", "Corrects since when the incident has been going on."),
     row(A::Ready, "ready", &["y"], &[P::Checklist], "", "Opens the list of what the plan needs."),
-    row(A::Know, "know", &["K"], &[P::Triage, P::Ready, P::Checklist, P::Timeline, P::Recovered], "know", "Shows the clock for updates and their text, whom to call, backups, what to read, and words."),
+    row(A::Know, "know", &["K"], &[P::Severity, P::Triage, P::Ready, P::Checklist, P::Timeline, P::Recovered], "know", "Shows the clock for updates and their text, whom to call, backups, what to read, and words."),
     acting(row(A::Tick, "tick", &["space"], &[P::Triage, P::Ready], "tick", "Ticks or unticks.")),
     row(A::BackOne, "back-one", &["backspace"], &[P::Triage], "one back", "Goes back to the question before."),
     row(A::Give, "give", &["e"], &[P::Triage], "give value", "Gives a value that a system lacks, so that it can be probed."),

@@ -98,7 +98,11 @@ fn how_to_give(runbook: &Runbook, name: &str) -> String {
                 Needed::Plan => "",
                 Needed::Step => ", needed when its step comes",
             };
-            format!("the value `{name}` ({what}{when}): --set {name}={example}")
+            let peace = match variable.from_baseline {
+                true => "; no baseline was recorded before it began",
+                false => "",
+            };
+            format!("the value `{name}` ({what}{when}{peace}): --set {name}={example}")
         }
     }
 }

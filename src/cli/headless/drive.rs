@@ -107,6 +107,13 @@ impl Drive {
             self.tell("this incident has no plan yet: choose what to recover in the cockpit");
             return self.finish(Exit::PersonNeeded).await;
         }
+        // Somebody else answers where the site's systems should be: nothing at all is started.
+        if let Some((system, reason)) = self.handle.incident().refused.clone().filter(|_| fresh) {
+            self.tell(&format!(
+                "{reason}\n  → look again: blackstart site check NAME; is `{system}` the right one?"
+            ));
+            return self.finish(Exit::WrongTarget).await;
+        }
         loop {
             self.wait_for_all(None).await?;
             let incident = self.handle.incident();
@@ -189,7 +196,14 @@ impl Drive {
         if let Err(refusal) = started {
             let failure = refused(&full, &refusal);
             let exit = self.exit_of(&refusal, failure.exit);
-            self.tell(&format!("{}\n  → {}", failure.what, failure.next));
+            let id = &self.handle.dir().id;
+            let next = match failure.next.is_empty() {
+                true => {
+                    format!("when that is settled: blackstart resume {id} --headless --continue")
+                }
+                false => failure.next,
+            };
+            self.tell(&format!("{}\n  → {next}", failure.what));
             return Ok(exit);
         }
         self.wait_for_all(Some(&full)).await?;

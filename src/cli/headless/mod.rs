@@ -121,6 +121,7 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
     let mut values = sources
         .resolve(&runbook)
         .map_err(|why| Failure::usage(why, "see `variables:` of the runbook"))?;
+    sites::secrets_fit(site, &values)?;
     let baselines = sites::baselines(&store, &runbook, site);
     let began = since.as_ref().map_or_else(clock::now, |(at, _)| *at);
     let known = |name: &str| !values.iter().any(|v| v.name == name);
@@ -209,6 +210,7 @@ pub(super) fn plan_failure(error: &PlanError) -> Failure {
     let next = match error {
         PlanError::UnknownProcedure(name, all) => near(name, all),
         PlanError::UnknownPath(procedure, path, all) => near(&format!("{procedure}/{path}"), all),
+        PlanError::NoPaths(procedure, _) => format!("--go {procedure}"),
         PlanError::PathNeeded(_, all) => format!("choose: --go {all}"),
         PlanError::Twice(_, first, second) => format!("--go {first} or --go {second}"),
         PlanError::WaitsForNothing(_, end) => format!("add the procedure of `{end}` with --go"),

@@ -108,7 +108,8 @@ pub struct Sight {
 #[derive(Clone, Debug)]
 pub enum IdentityRead {
     Is(Identity),
-    NoAnswer(String),
+    /// Why, and where it was looked for.
+    NoAnswer(String, Option<String>),
 }
 
 /// What the edge saw.

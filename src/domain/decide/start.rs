@@ -215,11 +215,26 @@ fn right_target(
                 let system = system.clone();
                 return Err((Refusal::WrongTarget { system, reason }, vec![event]));
             }
-            (None, IdentityRead::NoAnswer(why)) => {
+            (None, IdentityRead::NoAnswer(why, endpoint)) => {
                 // Who was recorded in peace time is as good as pinned: who does not answer is not them.
                 let moved = pin.is_some_and(|p| p.moved.is_some());
                 let recorded = incident.recorded.get(system).filter(|_| !moved);
                 let Some(recorded) = recorded else { continue };
+                // That it is looked for elsewhere is known without an answer.
+                if let (Some(here), Some(there)) = (endpoint, &recorded.endpoint)
+                    && here != there
+                {
+                    let seen = Identity {
+                        endpoint: here.clone(),
+                        own: None,
+                        certificate: None,
+                        note: None,
+                    };
+                    let step = planned.plan.step.clone();
+                    let (reason, event) = not_recorded(system.clone(), recorded, seen, step);
+                    let system = system.clone();
+                    return Err((Refusal::WrongTarget { system, reason }, vec![event]));
+                }
                 if plan::expects_silence(runbook, &planned.plan.procedure, step, system) {
                     continue;
                 }
@@ -266,7 +281,7 @@ fn right_target(
                     by: recorded.map_or(PinnedBy::FirstContact, |_| PinnedBy::Site),
                 }),
             },
-            (Some(pinned), IdentityRead::NoAnswer(why)) => {
+            (Some(pinned), IdentityRead::NoAnswer(why, _)) => {
                 if plan::expects_silence(runbook, &planned.plan.procedure, step, system) {
                     continue;
                 }

@@ -71,7 +71,8 @@ pub fn warnings(runbook: &Runbook) -> Vec<Finding> {
         accept(runbook, finding);
     }
     findings.sort_by_key(|f| f.at);
-    findings.dedup();
+    let mut seen = std::collections::BTreeSet::new();
+    findings.retain(|f| seen.insert((f.at, f.code, f.message.clone())));
     findings
 }
 

@@ -84,6 +84,11 @@ impl Runbook {
         (runbook, r.into_findings())
     }
 
+    /// Is this file meant as a runbook?
+    pub fn is_one(bytes: &[u8]) -> bool {
+        yaml::read(bytes).is_ok_and(|root| root.get("blackstart").is_some())
+    }
+
     pub fn procedure(&self, id: &str) -> Option<&Procedure> {
         self.procedures.iter().find(|p| p.id.text == id)
     }

@@ -562,6 +562,19 @@ fn read_match(r: &mut Reader, node: &Node) -> Match {
 
 fn read_accepted(r: &mut Reader, node: &Node) -> Option<Accepted> {
     let mut map = r.map(node, "an accepted finding")?;
+    if let Some(node) = map.get("code")
+        && let Some(code) = node.scalar()
+        && !crate::domain::lint::WARNINGS.contains(&code)
+        && code != "write-in-check"
+    {
+        let help = r.suggest(code, crate::domain::lint::WARNINGS);
+        r.error(
+            "unknown-name",
+            node.at,
+            format!("no warning has the code `{code}`"),
+            &help,
+        );
+    }
     let accepted = Accepted {
         code: map.required_text(r, "code"),
         at: map.prose(r, "at").unwrap_or_default(),

@@ -52,6 +52,16 @@ impl Question {
                 .collect(),
             None => Vec::new(),
         };
+        for (i, choice) in choices.iter().enumerate() {
+            if choices[..i].iter().any(|c| c.answer == choice.answer) {
+                r.error(
+                    "duplicate-id",
+                    choice.at,
+                    format!("the answer `{}` stands here a second time", choice.answer),
+                    "nobody could tell them apart",
+                );
+            }
+        }
         if choices.is_empty() && map.has("choices") {
             r.error(
                 "dead-end",

@@ -159,6 +159,27 @@ impl Variable {
                 ),
             }
         }
+        if let (Some(min), Some(max)) = (&variable.min, &variable.max)
+            && let Ok(expect) = expect::Expect::parse(&format!("<= {max}"))
+            && expect.judge(min) == expect::Comparison::Fails
+        {
+            let at = map.place_of("min").unwrap_or(map.at);
+            r.error(
+                "wrong-type",
+                at,
+                format!("no value is at least {min} and at most {max}"),
+                "the smaller bound is `min`",
+            );
+        }
+        if variable.from_baseline && variable.hint.is_empty() {
+            let at = map.place_of("from").unwrap_or(map.at);
+            r.error(
+                "missing-key",
+                at,
+                "a baseline is recorded by looking, and nothing says at what",
+                "add `hint: [ a check ]`: what it sees in peace time is the value",
+            );
+        }
         if kind == VarType::Choice && variable.choices.is_empty() {
             r.error(
                 "missing-key",

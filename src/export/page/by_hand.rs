@@ -10,13 +10,19 @@ use crate::domain::{
 use regex::Regex;
 use std::sync::LazyLock;
 
-/// `${db_host}` as a shell writes it: `$DB_HOST`.
+/// `${db_host}` as a shell writes it: `$DB_HOST`, with braces where a letter follows.
 pub(super) fn shell(text: &str) -> String {
     static NAME: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"(\$?)\$\{([a-z][a-z0-9_]*)\}").expect("a constant"));
-    NAME.replace_all(text, |c: &regex::Captures<'_>| match &c[1] {
-        "" => format!("${}", c[2].to_ascii_uppercase()),
-        _ => format!("${{{}}}", &c[2]),
+    NAME.replace_all(text, |c: &regex::Captures<'_>| {
+        let name = c[2].to_ascii_uppercase();
+        let end = c.get(0).map_or(0, |m| m.end());
+        let goes_on = text[end..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        match (&c[1], goes_on) {
+            ("", false) => format!("${name}"),
+            ("", true) => format!("${{{name}}}"),
+            _ => format!("${{{}}}", &c[2]),
+        }
     })
     .into_owned()
 }
@@ -315,6 +321,7 @@ fn expected(check: &Check) -> String {
                 .collect();
             rows.join(", ")
         }
+        CheckKind::Postgres(words) if words.query.is_some() => String::new(),
         CheckKind::Postgres(_) => "it connects".to_owned(),
         CheckKind::Redis(words) if words.command.is_empty() => "PONG".to_owned(),
         CheckKind::Command(words) if words.exit == 0 => String::new(),

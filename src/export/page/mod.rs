@@ -310,7 +310,7 @@ fn backups(runbook: &Runbook, out: &mut String) -> Done {
         let place = backup
             .where_
             .as_ref()
-            .map(|w| format!(", in {w}"))
+            .map(|w| format!(", in {}", by_hand::shell(w)))
             .unwrap_or_default();
         writeln!(
             out,

@@ -95,8 +95,10 @@ impl Value {
 
     /// Looks at what may help to answer.
     pub(crate) fn opened(&self, at: &View) -> Want {
-        let hints = at.runbook.variable(&self.name).hint;
-        if hints.is_empty() {
+        let variable = at.runbook.variable(&self.name);
+        let hints = variable.hint;
+        // What a baseline looks at is broken now: it would suggest the wrong value.
+        if hints.is_empty() || variable.from_baseline {
             return Want::Draw;
         }
         Want::Ask(Ask::Look {

@@ -125,6 +125,9 @@ pub(crate) fn name_of(
     path: Option<&str>,
     theme: Theme,
 ) -> String {
+    if procedure == "recovered" {
+        return "validation".to_owned();
+    }
     let Some(written) = runbook.procedure(procedure) else {
         return text::plain(procedure);
     };
