@@ -388,6 +388,13 @@ impl Incident {
         self.step(step)?.attempts.iter().find(|a| a.n == n)
     }
 
+    /// The system behind whose address somebody else answers than the site recorded.
+    pub fn wrong_place(&self) -> Option<(&str, &Clean)> {
+        let (system, reason) = self.refused.as_ref()?;
+        let unmet = self.pins.get(system).is_none_or(|p| p.identity.is_none());
+        (unmet && self.recorded.contains_key(system)).then_some((system.as_str(), reason))
+    }
+
     pub fn state(&self) -> IncidentState {
         if self.closed.is_some() {
             IncidentState::Closed

@@ -270,3 +270,117 @@ fn a_rehearsal_is_a_drill_on_every_screen_and_in_every_file() {
             .contains("DRILL")
     );
 }
+
+/// A first step that names no system, and one that brings the database back: neither may run elsewhere.
+const RECOVERING: &str = r#"
+blackstart: 1
+id: shop
+title: The shop
+variables:
+  db_port: { type: integer }
+  db_name: { type: text, default: arbitex }
+  db_password: { type: secret, env: DB_PASSWORD }
+systems:
+  database: { kind: postgres, host: 127.0.0.1, port: "${db_port}", user: postgres, dbname: "${db_name}", password: "${db_password}", tls: disable }
+procedures:
+  - id: make
+    recovers: [database]
+    steps:
+      - { id: stop, title: Stop the shop, budget: 1m, expect: a mark, run: 'echo stopped > stopped.txt' }
+      - { id: create, title: Create, budget: 1m, expect: a mark, run: 'echo "$DB_PORT" > created.txt' }
+recovered: { when: { postgres: database } }
+"#;
+
+#[test]
+fn nothing_at_all_is_started_when_it_is_known_to_be_the_wrong_place() {
+    let (ours, other) = (Cluster::start(), Cluster::running_stranger());
+    let (ours, other) = (ours.port(), other.port());
+    let home = Blackstart::new().with("DB_PASSWORD", PASSWORD);
+    let runbook = home.write("shop.yaml", RECOVERING);
+    home.output(&["trust", &runbook]).exits(0);
+    let identity = |port: u16, id: &str| {
+        format!(
+            "identity: {{ database: {{ host: 127.0.0.1, port: {port}, system_identifier: \"{id}\" }} }}\n"
+        )
+    };
+    for (what, port, name, recorded) in [
+        ("another identifier", other, "arbitex", identity(other, "7")),
+        (
+            "a database that is missing on another server",
+            other,
+            "nowhere",
+            identity(other, "7"),
+        ),
+        (
+            "another port, where nobody answers",
+            1,
+            "arbitex",
+            identity(ours, "7"),
+        ),
+    ] {
+        let site = home.write(
+            "prod.yaml",
+            format!("site: prod\nrunbook: shop.yaml\nvariables: {{ db_port: {port}, db_name: {name} }}\n{recorded}"),
+        );
+        let args = [runbook.as_str(), "--go", "make", "--site", &site];
+        let run = home.run(&args).exits(5);
+        let journal = home.journal(&run.incident());
+        let started = of_type(&journal, "attempt-started");
+        let ran = started.iter().any(|e| names(e, "make/create"));
+        assert!(!ran, "{what}: {started:#?}");
+        assert!(
+            !std::path::Path::new(&home.file("created.txt")).exists(),
+            "{what}"
+        );
+    }
+    // What is known before the first step stops the first step, too.
+    let site = home.write(
+        "prod.yaml",
+        format!(
+            "site: prod\nrunbook: shop.yaml\nvariables: {{ db_port: {other} }}\n{}",
+            identity(other, "7")
+        ),
+    );
+    let _ = std::fs::remove_file(home.file("stopped.txt"));
+    home.run(&[runbook.as_str(), "--go", "make", "--site", &site])
+        .exits(5);
+    assert!(!std::path::Path::new(&home.file("stopped.txt")).exists());
+    home.output(&["site", "record", &site])
+        .exits(5)
+        .says("was .*7");
+    home.output(&["site", "record", &site, "--replace"])
+        .exits(0);
+}
+
+#[test]
+fn a_secret_of_the_environment_that_is_not_the_recorded_one_stops_before_there_is_an_incident() {
+    let shop = Shop::at(1);
+    let sha = sha256("the password of last year");
+    shop.is(&format!(
+        "variables: {{ db_port: 1, tenants: 4 }}\nsecrets: {{ db_password: {{ env: SHOP_PASSWORD, sha256: {sha} }} }}\n"
+    ));
+    let runbook = shop.home.file("shop.yaml");
+    let said = shop
+        .home
+        .output(&["run", &runbook, "--go", "mark", "--site", &shop.site]);
+    said.exits(5).says("fingerprint");
+    assert!(shop.home.incidents().is_empty());
+}
+
+#[test]
+fn what_cannot_be_written_to_stdout_is_no_success() {
+    let home = Blackstart::new();
+    for args in [
+        &["render", "arbitex"][..],
+        &["schema"],
+        &["lint", "--json", "arbitex"],
+        &["list", "--json"],
+    ] {
+        let full = std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let status = home.command(args).stdout(full).status().unwrap();
+        assert_eq!(status.code(), Some(1), "{args:?}");
+    }
+}

@@ -73,7 +73,7 @@ fn who_and_where(at: &View, cells: usize) -> Line<'static> {
     }
     let (target, role) = target(incident);
     // What is not as it should be has more room than what is.
-    let room = if role == Role::Warn {
+    let room = if matches!(role, Role::Warn | Role::Bad) {
         cells / 2
     } else {
         (cells / 3).max(20)
@@ -147,6 +147,9 @@ pub(crate) fn name_of(
 
 /// Who we act upon, as far as that is known and confirmed.
 fn target(incident: &Incident) -> (String, Role) {
+    if let Some((system, _)) = incident.wrong_place() {
+        return (format!("{system}: NOT THE RECORDED ONE"), Role::Bad);
+    }
     let mut pins = incident.pins.iter();
     if let Some((system, (new, _))) = pins.find_map(|(s, p)| Some((s, p.proposed.as_ref()?))) {
         let words = format!("{system}: NEW {}, to be confirmed", new.endpoint);

@@ -49,8 +49,11 @@ pub(super) fn items(ready: &Ready, at: &View) -> Vec<Item> {
         "Systems",
         systems(at).into_iter().map(Item::System).collect(),
     );
-    let pinned = at.incident.pins.keys().cloned();
-    section("Targets", pinned.map(Item::Target).collect());
+    let pinned = at.incident.pins.keys();
+    let recorded = at.incident.recorded.keys();
+    let recorded = recorded.filter(|name| !at.incident.pins.contains_key(*name));
+    let targets = pinned.chain(recorded).cloned();
+    section("Targets", targets.map(Item::Target).collect());
     section("Time and data", facts(at));
     let read = at
         .runbook
@@ -346,7 +349,18 @@ fn value(item: &Item, name: &str, at: &View) -> (Mark, String, String) {
 
 fn target(system: &str, at: &View) -> (Mark, String, String) {
     let Some(pin) = at.incident.pins.get(system) else {
-        return (Mark::Unknown, "not reached yet".to_owned(), String::new());
+        return match (at.incident.wrong_place(), at.incident.recorded.get(system)) {
+            (Some((wrong, reason)), _) if wrong == system => (
+                Mark::Bad,
+                reason.to_string(),
+                "NOT THE RECORDED ONE".to_owned(),
+            ),
+            (_, Some(recorded)) => {
+                let words = format!("recorded as {}", recorded.fingerprint());
+                (Mark::Unknown, words, "not reached yet".to_owned())
+            }
+            (_, None) => (Mark::Unknown, "not reached yet".to_owned(), String::new()),
+        };
     };
     let pinned = pin.identity.as_ref().map(|i| i.fingerprint());
     if let Some((new, _)) = &pin.proposed {
