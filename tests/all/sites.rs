@@ -345,6 +345,9 @@ fn nothing_at_all_is_started_when_it_is_known_to_be_the_wrong_place() {
     home.run(&[runbook.as_str(), "--go", "make", "--site", &site])
         .exits(5);
     assert!(!std::path::Path::new(&home.file("stopped.txt")).exists());
+    for open in home.incidents() {
+        home.output(&["close", &open]).exits(0);
+    }
     home.output(&["site", "record", &site])
         .exits(5)
         .says("was .*7");
