@@ -136,3 +136,56 @@ fn the_tests_of_both_shipped_runbooks_pass_and_a_wrong_one_fails() {
     );
     home.output(&["test", &runbook]).exits(2).says("step");
 }
+
+#[test]
+fn the_installed_tools_are_asked_which_options_they_have() {
+    let home = Blackstart::new();
+    crate::harness::need("pgbackrest", "pgbackrest");
+    let script = |run: &str| {
+        format!(
+            "blackstart: 1\nid: t\ntitle: T\nprocedures:\n  - id: p\n    needs: {{ tools: [pg_restore, pgbackrest, redis-cli] }}\n    steps:\n      - {{ id: a, title: A, budget: 1m, fences: true, preserves: true, expect: done, run: 'true' }}\n      - id: b\n        title: B\n        budget: 1m\n        expect: done\n        run: |\n          {run}\nrecovered: {{ when: {{ file: / }} }}\n"
+        )
+    };
+    for (run, slip) in [
+        (
+            "pg_restore --exit-on-error --no-onwer -d x f",
+            Some("--no-onwer"),
+        ),
+        ("pg_restore --exit-on-error --no-owner -d x f", None),
+        (
+            "pgbackrest --stanza=x --repo1-path=/r info --output=json --stanzas=x | jq -e .",
+            Some("--stanzas"),
+        ),
+        (
+            "pgbackrest --stanza=x --no-delta --pg1-path=/d restore --type=time --target=x",
+            None,
+        ),
+    ] {
+        let file = home.write("tools.yaml", script(run));
+        let said = home.output(&["lint", "--tools", "--json", &file]).exits(0);
+        let list: Value = serde_json::from_str(&said.stdout).unwrap();
+        let found: Vec<&Value> = list
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|f| f["code"] == "unknown-option")
+            .collect();
+        match slip {
+            None => assert!(found.is_empty(), "{run}: {found:#?}"),
+            Some(slip) => {
+                assert_eq!(found.len(), 1, "{run}: {list:#}");
+                assert!(
+                    found[0]["message"].as_str().unwrap().contains(slip),
+                    "{found:#?}"
+                );
+            }
+        }
+    }
+    let file = home.write("tools.yaml", script("helm list --alll"));
+    let said = home.output(&["lint", "--tools", &file]).exits(0);
+    let installed = said.both().contains("has no option `--alll`");
+    assert!(
+        installed || said.stderr.contains("helm is not installed here"),
+        "{said}"
+    );
+}

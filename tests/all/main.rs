@@ -11,6 +11,7 @@ mod authors;
 mod by_hand;
 mod cockpit;
 mod control;
+mod harbor;
 mod harness;
 mod house;
 mod kills;

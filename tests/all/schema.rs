@@ -198,6 +198,10 @@ fn what_is_valid_is_left_alone_by_the_editor() {
             "tests/fixtures/runbooks/stranger.yaml",
             "stranger.book.yaml",
         ),
+        (
+            "tests/fixtures/runbooks/harbor-books.yaml",
+            "harbor.book.yaml",
+        ),
         ("config/sites/arbitex-prod.yaml", "arbitex.site.yaml"),
         ("config/sites/ampora-prod.yaml", "ampora.site.yaml"),
     ] {
