@@ -25,6 +25,7 @@ own_tools() {
     "$tools/python/bin/pip" install --quiet --disable-pip-version-check $python_tools
     echo "$python_tools" >"$tools/python-tools"
   fi
+  sh tests/control-plane.sh >/dev/null
 }
 
 # tool, where Debian hides it when it is not on the PATH, package

@@ -1,14 +1,174 @@
-//! The hands of a Kubernetes check: this version has none, and says so.
+//! The hands of a Kubernetes check: one look at the API, read-only.
+
+mod kinds;
+mod workloads;
 
 use super::{Seen, Trouble};
-use crate::domain::runbook::kinds::kubernetes::Words;
+use crate::{
+    domain::{
+        expect::{Comparison, Expect},
+        runbook::{System, kinds::kubernetes::Words},
+    },
+    systems::kubernetes::{Cluster, connect},
+};
+use kinds::Place;
+use serde_json::Value;
+use std::time::Duration;
 
-pub(super) fn look(words: &Words) -> Result<Seen, Trouble> {
+pub(super) async fn look(
+    words: &Words,
+    system: &System,
+    timeout: Duration,
+) -> Result<Seen, Trouble> {
+    let mut cluster = connect(system, timeout).await?;
+    if let Some(namespace) = words.words.get("namespace").and_then(Value::as_str) {
+        namespace.clone_into(&mut cluster.namespace);
+    }
+    let text = |key: &str| words.words.get(key).and_then(Value::as_str);
+    let of = |kind: &str, name: &str| format!("{kind}/{name}");
+    if words.words.contains_key("reachable") {
+        return reachable(&cluster).await;
+    }
+    if words.words.contains_key("nodes") {
+        return workloads::nodes(&cluster).await;
+    }
+    if let Some(what) = text("rollout") {
+        let object = must(&cluster, what).await?;
+        return Ok(object.map_or_else(|| gone(what), |o| workloads::rollout(&o)));
+    }
+    if let Some(selector) = text("pods") {
+        return workloads::pods(&cluster, selector, words.words.get("none")).await;
+    }
+    if let Some(name) = text("pvc") {
+        let what = of("pvc", name);
+        let found = must(&cluster, &what).await?;
+        let wanted = text("phase");
+        return Ok(found.map_or_else(
+            || gone(&what),
+            |o| {
+                let phase = o["status"]["phase"].as_str().unwrap_or("unknown");
+                Seen::judged(phase, wanted.is_none_or(|w| w == phase))
+            },
+        ));
+    }
+    if let Some(name) = text("secret") {
+        let what = of("secret", name);
+        let found = must(&cluster, &what).await?;
+        return Ok(found.map_or_else(|| gone(&what), |o| keys(&o, words.words.get("keys"))));
+    }
+    for (key, judge) in [
+        ("job", workloads::job as fn(&Value) -> Seen),
+        ("certificate", workloads::certificate),
+        ("ingress", workloads::ingress),
+    ] {
+        if let Some(name) = text(key) {
+            let what = of(key, name);
+            let found = must(&cluster, &what).await?;
+            return Ok(found.map_or_else(|| gone(&what), |o| judge(&o)));
+        }
+    }
+    if let Some(what) = text("image") {
+        let found = must(&cluster, what).await?;
+        return Ok(found.map_or_else(|| gone(what), |o| workloads::images(&o)));
+    }
+    if let Some(what) = text("get") {
+        let found = must(&cluster, what).await?;
+        return Ok(found.map_or_else(|| gone(what), |o| fields(&o, words.words.get("json"))));
+    }
+    if let Some(what) = text("absent") {
+        let found = must(&cluster, what).await?;
+        return Ok(match found {
+            None => Seen::judged("it is not there", true),
+            Some(object) => {
+                let going = object["metadata"]["deletionTimestamp"].is_string();
+                let held = object["metadata"]["finalizers"].as_array();
+                let held: Vec<&str> = held
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str)
+                    .collect();
+                Seen::judged(
+                    match (going, held.is_empty()) {
+                        (true, false) => {
+                            format!("it is being deleted, and held by {}", held.join(", "))
+                        }
+                        (true, true) => "it is being deleted".to_owned(),
+                        (false, _) => "it is there".to_owned(),
+                    },
+                    false,
+                )
+            }
+        });
+    }
     Err(Trouble::cannot_tell(
-        format!(
-            "`{}`: this version of blackstart cannot reach clusters",
-            words.system
-        ),
+        "this version cannot look at that in a cluster",
         "look with `kubectl` in a `command` check",
     ))
+}
+
+async fn reachable(cluster: &Cluster) -> Result<Seen, Trouble> {
+    let said = cluster.text("/readyz").await?;
+    Ok(Seen::judged(said.trim(), said.trim() == "ok"))
+}
+
+fn gone(what: &str) -> Seen {
+    Seen::judged(format!("{what} is not there"), false)
+}
+
+/// The object that `kind/name` names; `None` where it is not there.
+async fn must(cluster: &Cluster, what: &str) -> Result<Option<Value>, Trouble> {
+    let place = Place::of(cluster, what).await?;
+    cluster.get(&place.path(&cluster.namespace)).await
+}
+
+/// Names of keys, never what they hold.
+fn keys(secret: &Value, wanted: Option<&Value>) -> Seen {
+    let held: Vec<&str> = secret["data"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(k, _)| k.as_str())
+        .collect();
+    let wanted: Vec<&str> = wanted
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let missing: Vec<&str> = wanted.into_iter().filter(|w| !held.contains(w)).collect();
+    if missing.is_empty() {
+        return Seen::judged(format!("keys: {}", held.join(", ")), !held.is_empty());
+    }
+    Seen::judged(
+        format!(
+            "missing: {}; there are: {}",
+            missing.join(", "),
+            held.join(", ")
+        ),
+        false,
+    )
+}
+
+/// Fields by JSON pointers, each with what must hold; without any, that the object is there.
+fn fields(object: &Value, wanted: Option<&Value>) -> Seen {
+    let Some(wanted) = wanted.and_then(Value::as_object) else {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        return Seen::judged(format!("{name} is there"), true);
+    };
+    let (mut all, mut holds) = (Vec::new(), true);
+    for (pointer, expected) in wanted {
+        let found = object.pointer(pointer);
+        let seen = match found {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => "nothing".to_owned(),
+        };
+        let expected = expected
+            .as_str()
+            .map_or_else(|| expected.to_string(), str::to_owned);
+        let judged = Expect::parse(&expected).map(|e| e.judge(&seen));
+        holds &= found.is_some() && matches!(judged, Ok(Comparison::Holds));
+        all.push(format!("{pointer} {seen}"));
+    }
+    Seen::judged(all.join(", "), holds)
 }

@@ -196,7 +196,9 @@ async fn look(check: &Check, scope: &Scope, timeout: Duration) -> Result<Seen, T
         (CheckKind::Postgres(words), Some(system)) => postgres::look(words, system, timeout).await,
         (CheckKind::Redis(words), Some(system)) => redis::look(words, system, timeout).await,
         (CheckKind::Http(words), Some(system)) => http::look(words, system, timeout).await,
-        (CheckKind::Kubernetes(words), Some(_)) => kubernetes::look(words),
+        (CheckKind::Kubernetes(words), Some(system)) => {
+            kubernetes::look(words, system, timeout).await
+        }
         (CheckKind::Command(words), _) => command::look(words, scope).await,
         (CheckKind::Tcp(words), _) => tcp::look(words).await,
         (CheckKind::Tls(words), _) => tls::look(words).await,

@@ -481,10 +481,8 @@ pub fn targets(runbook: &Runbook, procedure: &str, step: &Step) -> Vec<String> {
     let mut seen = BTreeSet::new();
     all.retain(|name| {
         let reachable = runbook.systems.get(name).is_some_and(|s| match s.kind {
-            SystemKind::Postgres | SystemKind::Redis => true,
-            SystemKind::Http | SystemKind::Kubernetes | SystemKind::Azure | SystemKind::Aws => {
-                false
-            }
+            SystemKind::Postgres | SystemKind::Redis | SystemKind::Kubernetes => true,
+            SystemKind::Http | SystemKind::Azure | SystemKind::Aws => false,
         });
         reachable && seen.insert(name.clone())
     });

@@ -346,10 +346,12 @@ pub fn identity_block(found: &IndexMap<String, (super::runbook::SystemKind, Iden
             SystemKind::Postgres | SystemKind::Redis if !port.is_empty() => {
                 out.push_str(&format!("    host: {}\n    port: {port}\n", quoted(host)));
             }
+            SystemKind::Kubernetes => {
+                out.push_str(&format!("    server: {}\n", quoted(&identity.endpoint)));
+            }
             SystemKind::Postgres
             | SystemKind::Redis
             | SystemKind::Http
-            | SystemKind::Kubernetes
             | SystemKind::Azure
             | SystemKind::Aws => {
                 out.push_str(&format!("    endpoint: {}\n", quoted(&identity.endpoint)));
@@ -359,7 +361,15 @@ pub fn identity_block(found: &IndexMap<String, (super::runbook::SystemKind, Iden
             out.push_str(&format!("    {own}: {}\n", quoted(value)));
         }
         if let Some(value) = &identity.certificate {
-            out.push_str(&format!("    certificate_sha256: {}\n", quoted(value)));
+            let key = match kind {
+                SystemKind::Kubernetes => "ca_sha256",
+                SystemKind::Postgres
+                | SystemKind::Redis
+                | SystemKind::Http
+                | SystemKind::Azure
+                | SystemKind::Aws => "certificate_sha256",
+            };
+            out.push_str(&format!("    {key}: {}\n", quoted(value)));
         }
     }
     out

@@ -1,7 +1,9 @@
 //! Named connections, and how one knows that they are the right ones.
 
 pub mod http;
+pub mod kubernetes;
 pub mod postgres;
+pub(crate) mod program;
 pub mod redis;
 pub mod tls;
 
@@ -37,7 +39,8 @@ pub async fn reach(system: &System, deadline: Duration) -> Result<String, Troubl
         SystemKind::Postgres => postgres::reach(system, deadline).await,
         SystemKind::Redis => redis::reach(system, deadline).await,
         SystemKind::Http => http::reach(system, deadline).await,
-        SystemKind::Kubernetes | SystemKind::Azure | SystemKind::Aws => Err(out_of_reach(system)),
+        SystemKind::Kubernetes => kubernetes::reach(system, deadline).await,
+        SystemKind::Azure | SystemKind::Aws => Err(out_of_reach(system)),
     }
 }
 
@@ -46,7 +49,8 @@ pub async fn identity(system: &System, deadline: Duration) -> Result<Option<Iden
     match system.kind {
         SystemKind::Postgres => postgres::identity(system, deadline).await.map(Some),
         SystemKind::Redis => redis::identity(system, deadline).await.map(Some),
-        SystemKind::Http | SystemKind::Kubernetes | SystemKind::Azure | SystemKind::Aws => Ok(None),
+        SystemKind::Kubernetes => kubernetes::identity(system, deadline).await.map(Some),
+        SystemKind::Http | SystemKind::Azure | SystemKind::Aws => Ok(None),
     }
 }
 

@@ -9,6 +9,7 @@ mod ampora;
 mod arbitex;
 mod authors;
 mod by_hand;
+mod cluster;
 mod cockpit;
 mod control;
 mod harbor;

@@ -2,6 +2,7 @@
 //! folder that goes away with the test run, whatever becomes of it.
 
 pub(crate) mod bin;
+pub(crate) mod control_plane;
 pub(crate) mod oidc;
 pub(crate) mod platform_api;
 pub(crate) mod postgres;

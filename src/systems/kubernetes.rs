@@ -1,0 +1,267 @@
+//! A Kubernetes cluster: the client, who the cluster is, and whose fault it is when it does not answer.
+//!
+//! Errors are told apart in words: *down* is about the cluster, *cannot tell* about our credentials,
+//! rights, DNS or route. An expired login must never look like a lost cluster.
+
+mod plugin;
+
+use super::{Trouble, field};
+use crate::{
+    domain::{event::Identity, runbook::System},
+    journal::hex,
+};
+use http::Request;
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::{error::Error, io, path::Path, time::Duration};
+
+/// How long a connection may take; each request has its own deadline besides.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// A client of one cluster, aimed at one namespace.
+pub struct Cluster {
+    pub client: Client,
+    pub namespace: String,
+    server: String,
+    authority: Option<String>,
+}
+
+/// The client of a filled-in system. Nothing is sent yet; an exec plugin for credentials may run, never
+/// with our terminal, and for no longer than the deadline.
+pub async fn connect(system: &System, deadline: Duration) -> Result<Cluster, Trouble> {
+    let config = config(system, deadline).await?;
+    let server = config.cluster_url.to_string();
+    let authority = config.root_cert.as_ref().and_then(|all| all.first());
+    let authority = authority.map(|der| hex(&Sha256::digest(der)));
+    let named = field(system, "namespace").map(str::to_owned);
+    let namespace = named.unwrap_or_else(|| config.default_namespace.clone());
+    let client = Client::try_from(config).map_err(|e| trouble(&e))?;
+    Ok(Cluster {
+        client,
+        namespace,
+        server: server.trim_end_matches('/').to_owned(),
+        authority,
+    })
+}
+
+/// From the kubeconfig that the system names, the usual one, or the pod that we run in.
+async fn config(system: &System, deadline: Duration) -> Result<Config, Trouble> {
+    let context = field(system, "context").map(str::to_owned);
+    let file = field(system, "kubeconfig");
+    let read = match file {
+        Some(file) => Kubeconfig::read_from(Path::new(file)),
+        None => Kubeconfig::read(),
+    };
+    let mut kubeconfig = match read {
+        Ok(kubeconfig) => kubeconfig,
+        Err(e) => {
+            let inside = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+            if file.is_none() && context.is_none() && inside {
+                let config = Config::incluster()
+                    .map_err(|e| ours(&e, "is a service account mounted into this pod?"))?;
+                return Ok(quiet(config));
+            }
+            return Err(ours(
+                &e,
+                "where is the kubeconfig? KUBECONFIG, ~/.kube/config, or `kubeconfig:` of the system",
+            ));
+        }
+    };
+    if let Some(name) = &context
+        && !kubeconfig.contexts.iter().any(|c| c.name == *name)
+    {
+        let names: Vec<&str> = kubeconfig
+            .contexts
+            .iter()
+            .map(|c| c.name.as_str())
+            .collect();
+        return Err(Trouble::cannot_tell(
+            format!("the kubeconfig has no context `{name}`"),
+            crate::domain::finding::did_you_mean(name, names),
+        ));
+    }
+    let current = context.as_ref().or(kubeconfig.current_context.as_ref());
+    let of = kubeconfig.contexts.iter();
+    let mut of = of.filter(|c| Some(&c.name) == current);
+    let user = of.next().and_then(|c| c.context.as_ref()?.user.clone());
+    for named in &mut kubeconfig.auth_infos {
+        if Some(&named.name) == user.as_ref()
+            && let Some(auth) = &mut named.auth_info
+        {
+            // Before whoever asks gives up: so that it is said why.
+            plugin::resolve(auth, deadline.mul_f32(0.8)).await?;
+        }
+    }
+    let options = KubeConfigOptions {
+        context,
+        ..KubeConfigOptions::default()
+    };
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options)
+        .await
+        .map_err(|e| {
+            ours(
+                &e,
+                "look at the context, its user and its cluster: kubectl config view --minify",
+            )
+        })?;
+    Ok(quiet(config))
+}
+
+/// Every try is one that somebody asked for.
+fn quiet(mut config: Config) -> Config {
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT);
+    config
+}
+
+fn ours(error: &dyn Error, help: &str) -> Trouble {
+    let mut said = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        said.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    Trouble::cannot_tell(said, help)
+}
+
+impl Cluster {
+    /// The answer to a GET, as JSON; `None` where there is no such object.
+    pub async fn get(&self, path: &str) -> Result<Option<Value>, Trouble> {
+        match self.client.request::<Value>(request(path)?).await {
+            Ok(value) => Ok(Some(value)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(e) => Err(trouble(&e)),
+        }
+    }
+
+    /// The answer to a GET, as text.
+    pub async fn text(&self, path: &str) -> Result<String, Trouble> {
+        let answer = self.client.request_text(request(path)?).await;
+        answer.map_err(|e| trouble(&e))
+    }
+}
+
+fn request(path: &str) -> Result<Request<Vec<u8>>, Trouble> {
+    let made = Request::get(path).body(Vec::new());
+    made.map_err(|e| Trouble::cannot_tell(format!("{path}: {e}"), "is the name right?"))
+}
+
+pub async fn reach(system: &System, deadline: Duration) -> Result<String, Trouble> {
+    let cluster = connect(system, deadline).await?;
+    let ready = cluster.text("/readyz").await?;
+    let version = cluster.get("/version").await.ok().flatten();
+    let version = version.and_then(|v| Some(v["gitVersion"].as_str()?.to_owned()));
+    let version = version.map(|v| format!(" ({v})")).unwrap_or_default();
+    Ok(format!("{}{version}", ready.trim()))
+}
+
+/// Its API server, its authority, and the UID that `kube-system` was given when it was made.
+pub async fn identity(system: &System, deadline: Duration) -> Result<Identity, Trouble> {
+    let cluster = connect(system, deadline).await?;
+    let found = cluster.get("/api/v1/namespaces/kube-system").await?;
+    let uid = found.and_then(|n| Some(n["metadata"]["uid"].as_str()?.to_owned()));
+    Ok(Identity {
+        endpoint: cluster.server,
+        own: Some(uid.ok_or_else(|| Trouble::Down("it has no namespace kube-system".to_owned()))?),
+        certificate: cluster.authority,
+        note: None,
+    })
+}
+
+/// What an error says, and about whom.
+pub fn trouble(error: &kube::Error) -> Trouble {
+    if let kube::Error::Api(status) = error {
+        let reason = if status.reason.is_empty() {
+            "error"
+        } else {
+            status.reason.as_str()
+        };
+        let failed: Vec<&str> = status.message.lines().collect();
+        let failed = failed.iter().filter_map(|l| l.strip_prefix("[-]"));
+        let failed: Vec<&str> = failed.filter_map(|l| l.split(' ').next()).collect();
+        if !failed.is_empty() {
+            // The words of /readyz.
+            return Trouble::Down(format!(
+                "it answers and is not ready: {}",
+                failed.join(", ")
+            ));
+        }
+        let said = format!("{reason} ({}): {}", status.code, status.message);
+        return match status.code {
+            401 => Trouble::cannot_tell(
+                said,
+                "our login has expired or is unknown there: sign in again (az login, kubelogin, aws eks …)",
+            ),
+            403 => Trouble::cannot_tell(
+                said,
+                "we may not look at this: ask for the right, or use another account",
+            ),
+            _ => Trouble::Down(said),
+        };
+    }
+    if let kube::Error::Auth(e) = error {
+        return ours(
+            e,
+            "the credential plugin of the kubeconfig failed: sign in, then look again",
+        );
+    }
+    let mut causes: Vec<String> = Vec::new();
+    let mut source: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            match io.kind() {
+                io::ErrorKind::ConnectionRefused => {
+                    return Trouble::Down("connection refused".to_owned());
+                }
+                io::ErrorKind::ConnectionReset
+                | io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::BrokenPipe => {
+                    return Trouble::Down("it closed the connection".to_owned());
+                }
+                io::ErrorKind::TimedOut
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable => {
+                    return Trouble::cannot_tell(
+                        format!("the API server cannot be reached: {io}"),
+                        "is there a route (VPN, firewall, private endpoint)?",
+                    );
+                }
+                _ => {}
+            }
+        }
+        let said = cause.to_string();
+        if causes.last() != Some(&said) {
+            causes.push(said);
+        }
+        source = cause.source();
+    }
+    let all = causes.join(": ");
+    let lower = all.to_lowercase();
+    let last = causes.last().cloned().unwrap_or_default();
+    if lower.contains("dns") || lower.contains("lookup") || lower.contains("name or service") {
+        return Trouble::cannot_tell(
+            "the name of the API server does not resolve",
+            "is DNS up here (VPN)? a deleted cluster loses its name, too: look at the cloud's console",
+        );
+    }
+    if lower.contains("certificate")
+        || lower.contains("unknownissuer")
+        || lower.contains("invalid peer")
+    {
+        return Trouble::cannot_tell(
+            format!("TLS: {last}"),
+            "the kubeconfig is of another cluster, or of one that was made anew: fetch the credentials again",
+        );
+    }
+    if lower.contains("timed out") || lower.contains("deadline") {
+        return Trouble::cannot_tell(
+            "the API server does not answer in time",
+            "is there a route (VPN, firewall, private endpoint)?",
+        );
+    }
+    Trouble::cannot_tell(all, "look with kubectl --v=6")
+}
