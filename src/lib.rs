@@ -19,12 +19,15 @@
 //! | [`private`], [`clock`], [`trace`] | private files, the two clocks, the debug log |
 //! | [`journal`], [`logs`], [`values`] | the record; an attempt's output; values and their masked twins |
 //! | [`systems`], [`checks`] | named connections and their identity; what can be looked at |
+//! | [`actions`] | what can be done to a cluster |
+//! | [`sandbox`] | parts of a small world to rehearse in |
 //! | [`supervisor`] | attempts: processes that outlive the cockpit |
 //! | [`store`], [`export`] | the state folder; what is handed on |
 //! | [`engine`] | sole owner of an incident |
 //! | [`tui`] | the cockpit |
 //! | [`cli`] | arguments to calls |
 
+pub mod actions;
 pub mod checks;
 pub mod cli;
 pub mod clock;
@@ -34,6 +37,7 @@ pub mod export;
 pub mod journal;
 pub mod logs;
 pub mod private;
+pub mod sandbox;
 pub mod store;
 pub mod supervisor;
 pub mod systems;

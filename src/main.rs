@@ -1,10 +1,16 @@
-//! The binary: `__attempt` before anything else is set up, then the command line.
+//! The binary: `__attempt` and `__act` before anything else is set up, then the command line.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|a| a == "__attempt") {
         return blackstart::supervisor::attempt_main();
+    }
+    if std::env::args_os().nth(1).is_some_and(|a| a == "__act") {
+        return blackstart::actions::main();
+    }
+    if std::env::args_os().nth(1).is_some_and(|a| a == "__node") {
+        return blackstart::sandbox::node::main();
     }
     if let Err(e) = color_eyre::install() {
         eprintln!("blackstart: {e}");

@@ -57,6 +57,40 @@ impl Values {
         rewrite(check, &mut |text| Ok(self.masked(text))).unwrap_or_else(|_: Missing| check.clone())
     }
 
+    /// Every text of a value, filled in.
+    pub fn json(&self, value: &serde_json::Value) -> Result<serde_json::Value, Missing> {
+        use serde_json::Value as Json;
+        Ok(match value {
+            Json::String(text) => Json::String(self.fill(text)?),
+            Json::Array(items) => {
+                let items: Result<Vec<Json>, Missing> =
+                    items.iter().map(|item| self.json(item)).collect();
+                Json::Array(items?)
+            }
+            Json::Object(map) => {
+                let mut out = serde_json::Map::new();
+                for (key, value) in map {
+                    out.insert(key.clone(), self.json(value)?);
+                }
+                Json::Object(out)
+            }
+            Json::Null | Json::Bool(_) | Json::Number(_) => value.clone(),
+        })
+    }
+
+    /// The same as people see it.
+    pub fn masked_json(&self, value: &serde_json::Value) -> serde_json::Value {
+        let mut shown = value.clone();
+        let masked = walk(&mut shown, &mut |text| Ok(self.masked(text)));
+        masked.map_or_else(|_: Missing| value.clone(), |()| shown)
+    }
+
+    /// The same as people see it.
+    pub fn masked_system(&self, system: &System) -> System {
+        rewrite(system, &mut |text| Ok(self.masked(text)))
+            .unwrap_or_else(|_: Missing| system.clone())
+    }
+
     pub fn system(&self, system: &System) -> Result<System, Missing> {
         rewrite(system, &mut |text| self.fill(text))
     }

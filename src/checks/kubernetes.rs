@@ -1,17 +1,17 @@
 //! The hands of a Kubernetes check: one look at the API, read-only.
 
-mod kinds;
-mod workloads;
-
 use super::{Seen, Trouble};
 use crate::{
     domain::{
         expect::{Comparison, Expect},
         runbook::{System, kinds::kubernetes::Words},
     },
-    systems::kubernetes::{Cluster, connect},
+    systems::kubernetes::{
+        Cluster, connect,
+        kinds::Place,
+        workloads::{self, State},
+    },
 };
-use kinds::Place;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -30,14 +30,15 @@ pub(super) async fn look(
         return reachable(&cluster).await;
     }
     if words.words.contains_key("nodes") {
-        return workloads::nodes(&cluster).await;
+        return Ok(workloads::nodes(&cluster).await?.into());
     }
     if let Some(what) = text("rollout") {
         let object = must(&cluster, what).await?;
-        return Ok(object.map_or_else(|| gone(what), |o| workloads::rollout(&o)));
+        return Ok(object.map_or_else(|| gone(what), |o| workloads::rollout(&o).into()));
     }
     if let Some(selector) = text("pods") {
-        return workloads::pods(&cluster, selector, words.words.get("none")).await;
+        let seen = workloads::pods(&cluster, selector, words.words.get("none")).await?;
+        return Ok(seen.into());
     }
     if let Some(name) = text("pvc") {
         let what = of("pvc", name);
@@ -57,19 +58,19 @@ pub(super) async fn look(
         return Ok(found.map_or_else(|| gone(&what), |o| keys(&o, words.words.get("keys"))));
     }
     for (key, judge) in [
-        ("job", workloads::job as fn(&Value) -> Seen),
+        ("job", workloads::job as fn(&Value) -> State),
         ("certificate", workloads::certificate),
         ("ingress", workloads::ingress),
     ] {
         if let Some(name) = text(key) {
             let what = of(key, name);
             let found = must(&cluster, &what).await?;
-            return Ok(found.map_or_else(|| gone(&what), |o| judge(&o)));
+            return Ok(found.map_or_else(|| gone(&what), |o| judge(&o).into()));
         }
     }
     if let Some(what) = text("image") {
         let found = must(&cluster, what).await?;
-        return Ok(found.map_or_else(|| gone(what), |o| workloads::images(&o)));
+        return Ok(found.map_or_else(|| gone(what), |o| Seen::text(workloads::images(&o))));
     }
     if let Some(what) = text("get") {
         let found = must(&cluster, what).await?;
@@ -104,6 +105,12 @@ pub(super) async fn look(
         "this version cannot look at that in a cluster",
         "look with `kubectl` in a `command` check",
     ))
+}
+
+impl From<State> for Seen {
+    fn from(state: State) -> Self {
+        Self::judged(state.text, state.good)
+    }
 }
 
 async fn reachable(cluster: &Cluster) -> Result<Seen, Trouble> {

@@ -126,7 +126,7 @@ impl<'r> Paper<'r> {
             rows.push(Row {
                 starts_s,
                 critical: critical.contains(&plan.step),
-                command: Clean::new(&whole_command(&shown, step)).into_string(),
+                command: Clean::new(&whole_command(runbook, &shown, step)).into_string(),
                 needs,
                 verify: step.verify.iter().map(|c| shown.masked_check(c)).collect(),
                 step,
@@ -299,8 +299,8 @@ impl<'r> Paper<'r> {
 }
 
 /// What will run, the script of a check included.
-fn whole_command(values: &Values, step: &Step) -> String {
-    let shown = shown_command(values, step, false);
+fn whole_command(runbook: &Runbook, values: &Values, step: &Step) -> String {
+    let shown = shown_command(runbook, values, step, false);
     let Action::Check(check) = &step.action else {
         return shown;
     };

@@ -9,6 +9,7 @@ pub mod failures;
 pub mod finding;
 pub mod incident;
 pub mod lint;
+pub mod native;
 pub mod plan;
 pub mod redact;
 pub mod runbook;

@@ -458,9 +458,13 @@ pub fn targets(runbook: &Runbook, procedure: &str, step: &Step) -> Vec<String> {
         let named = procedure.needs.systems.iter().chain(&procedure.recovers);
         all.extend(named.map(|n| n.text.clone()));
     }
+    all.extend(
+        step.natives()
+            .filter_map(|w| Some(w["system"].as_str()?.to_owned())),
+    );
     for script in step.scripts() {
         for system in runbook.systems.values() {
-            let address = ["host", "port", "base"];
+            let address = ["host", "port", "base", "context", "kubeconfig"];
             let given = system
                 .fields
                 .iter()

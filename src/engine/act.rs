@@ -58,7 +58,7 @@ impl Engine {
         }
         let scope = self.scope();
         let values = sight::shown_values(&self.incident);
-        let command = sight::shown_command(&values, &step, start.undo);
+        let command = sight::shown_command(&self.runbook, &values, &step, start.undo);
         let confirm = step.confirm.as_deref().map(|c| scope.values.masked(c));
         let targets = if step.danger == Danger::None && !start.undo {
             Vec::new()

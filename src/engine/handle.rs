@@ -135,7 +135,10 @@ impl Handle {
         let mut green: Vec<String> = match &step.action {
             Action::Check(_) if !undo => vec!["the check holds".to_owned()],
             Action::Manual(_) if !undo => vec!["you say what you saw".to_owned()],
-            Action::Run(_) | Action::Kubernetes(_) if step.verify.is_empty() || undo => {
+            Action::Kubernetes(_) if step.verify.is_empty() || undo => {
+                vec!["its effect is there".to_owned()]
+            }
+            Action::Run(_) if step.verify.is_empty() || undo => {
                 vec!["exit 0, not verified".to_owned()]
             }
             Action::Check(_)
@@ -164,7 +167,7 @@ impl Handle {
         Ok(Armed {
             step: full.to_owned(),
             title: step.title.clone(),
-            command: sight::shown_command(&values, step, undo),
+            command: sight::shown_command(&self.runbook, &values, step, undo),
             targets: if step.danger == Danger::None {
                 Vec::new()
             } else {

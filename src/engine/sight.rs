@@ -4,7 +4,9 @@ use super::Vault;
 use crate::{
     checks::Scope,
     domain::{
+        event::Identity,
         incident::Incident,
+        native::Native,
         plan,
         runbook::{Action, Check, Runbook, Script, Step, Undo, VarType, scripts, variable},
     },
@@ -104,11 +106,11 @@ fn script_env(
 }
 
 /// What exactly will run, secrets masked: for people and for the journal.
-pub fn shown_command(values: &Values, step: &Step, undo: bool) -> String {
+pub fn shown_command(runbook: &Runbook, values: &Values, step: &Step, undo: bool) -> String {
     if undo {
         return match &step.undo {
             Some(Undo::Run(script)) => shown_script(values, script),
-            Some(Undo::Kubernetes(words)) => words.to_string(),
+            Some(Undo::Kubernetes(words)) => shown_native(runbook, values, words),
             None => String::new(),
         };
     }
@@ -116,8 +118,21 @@ pub fn shown_command(values: &Values, step: &Step, undo: bool) -> String {
         Action::Run(script) => shown_script(values, script),
         Action::Check(check) => shown_check(values, check),
         Action::Manual(text) => text.clone(),
-        Action::Kubernetes(words) => words.to_string(),
+        Action::Kubernetes(words) => shown_native(runbook, values, words),
         Action::Include(include) => format!("steps of {}", include.of),
+    }
+}
+
+/// The kubectl command that would do the same.
+fn shown_native(runbook: &Runbook, values: &Values, words: &serde_json::Value) -> String {
+    let masked = values.masked_json(words);
+    let system = runbook
+        .systems
+        .get(words["system"].as_str().unwrap_or_default());
+    let system = system.map(|s| values.masked_system(s));
+    match Native::read(&masked) {
+        Ok(native) => format!("# does the same as\n{}", native.kubectl(system.as_ref())),
+        Err(_) => masked.to_string(),
     }
 }
 
@@ -180,6 +195,10 @@ pub(super) fn spec(
             size,
         },
         (None, Action::Check(check)) if !undo => Work::Check(check.clone()),
+        (None, Action::Kubernetes(words)) if !undo => Work::Native(words.clone()),
+        (None, _) if undo && let Some(Undo::Kubernetes(words)) = &step.undo => {
+            Work::Native(words.clone())
+        }
         (None, _) => Work::Nothing,
     };
     let values = values(incident, vault);
@@ -218,6 +237,7 @@ pub(super) fn spec(
         progress: step.progress.clone().filter(|_| !undo),
         every: step.every.unwrap_or(Duration::from_secs(30)),
         systems: runbook.systems.clone(),
+        pins: pins(incident),
         check_env: plain_env(runbook, incident),
         values,
         fixed: fixed(incident),
@@ -228,6 +248,14 @@ pub(super) fn spec(
         stop: step.stop,
         no_redact: vault.no_redact(),
     }
+}
+
+fn pins(incident: &Incident) -> HashMap<String, Identity> {
+    incident
+        .pins
+        .iter()
+        .filter_map(|(name, pin)| Some((name.clone(), pin.identity.clone()?)))
+        .collect()
 }
 
 /// Values that go before what a step captures.

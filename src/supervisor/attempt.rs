@@ -131,7 +131,7 @@ async fn supervise(spec: Spec, ready: OwnedFd, lock: OwnedFd) -> io::Result<()> 
     };
     let mut leftover = None;
     let ended = match &spec.work {
-        Work::Script { .. } => {
+        Work::Script { .. } | Work::Native(_) => {
             let (ended, left) = command::run(
                 &spec,
                 &mut log,

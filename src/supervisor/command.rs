@@ -1,5 +1,7 @@
 //! The command of an attempt: its process group, its pipes or its terminal, and the stop ladder.
 
+mod native;
+
 use super::{
     attempt::{note_pids, say_ready},
     control::Control,
@@ -431,14 +433,15 @@ async fn sleep_until(at: Option<Instant>) {
 }
 
 fn start(spec: &Spec, redactor: &Arc<Redactor>) -> Result<Started, String> {
-    let Work::Script {
-        text,
-        shell,
-        tty,
-        size,
-    } = &spec.work
-    else {
-        return Err("there is no script to run".to_owned());
+    let (text, shell, tty, size) = match &spec.work {
+        Work::Script {
+            text,
+            shell,
+            tty,
+            size,
+        } => (text, shell, tty, size),
+        Work::Native(words) => return native::start(spec, words, redactor),
+        Work::Check(_) | Work::Nothing => return Err("there is nothing to run".to_owned()),
     };
     let written = private::open(Path::new(SCRIPT), Open::Truncate)
         .and_then(|mut file| file.write_all(text.as_bytes()));
@@ -458,7 +461,7 @@ fn start(spec: &Spec, redactor: &Arc<Redactor>) -> Result<Started, String> {
     let begun = if *tty {
         on_terminal(&mut command, *size, redactor)
     } else {
-        on_pipes(&mut command, withheld, redactor)
+        on_pipes(&mut command, Stdio::null(), withheld, redactor)
     };
     begun.map_err(|e| {
         let what = match e.kind() {
@@ -474,6 +477,7 @@ fn start(spec: &Spec, redactor: &Arc<Redactor>) -> Result<Started, String> {
 
 fn on_pipes(
     command: &mut Command,
+    stdin: Stdio,
     withheld: bool,
     redactor: &Arc<Redactor>,
 ) -> io::Result<Started> {
@@ -485,7 +489,7 @@ fn on_pipes(
     };
     let ((out, out_end), (err, err_end)) = (pipe()?, pipe()?);
     command
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(Stdio::from(out_end))
         .stderr(Stdio::from(err_end))
         .process_group(0);

@@ -3,7 +3,7 @@
 
 use crate::{
     domain::{
-        event::{CheckResult, Ending},
+        event::{CheckResult, Ending, Identity},
         runbook::{Capture, Check, StopLadder, System},
     },
     values::Values,
@@ -21,6 +21,8 @@ pub enum Work {
         tty: bool,
         size: (u16, u16),
     },
+    /// A native action, not filled in.
+    Native(serde_json::Value),
     Check(Check),
     /// A manual step: a person did it, the supervisor only verifies.
     Nothing,
@@ -42,6 +44,8 @@ pub struct Spec {
     pub progress: Option<Check>,
     pub every: Duration,
     pub systems: IndexMap<String, System>,
+    /// Who they are, as the incident knows them.
+    pub pins: HashMap<String, Identity>,
     pub values: Values,
     /// What a check's command finds in its environment, by capture too.
     pub check_env: Vec<(String, String)>,

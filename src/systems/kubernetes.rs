@@ -3,7 +3,10 @@
 //! Errors are told apart in words: *down* is about the cluster, *cannot tell* about our credentials,
 //! rights, DNS or route. An expired login must never look like a lost cluster.
 
+pub mod kinds;
 mod plugin;
+pub mod refusal;
+pub mod workloads;
 
 use super::{Trouble, field};
 use crate::{
@@ -131,10 +134,15 @@ fn ours(error: &dyn Error, help: &str) -> Trouble {
 impl Cluster {
     /// The answer to a GET, as JSON; `None` where there is no such object.
     pub async fn get(&self, path: &str) -> Result<Option<Value>, Trouble> {
-        match self.client.request::<Value>(request(path)?).await {
-            Ok(value) => Ok(Some(value)),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            Err(e) => Err(trouble(&e)),
+        let asked = self.client.request::<Value>(request(path)?);
+        match tokio::time::timeout(REQUEST, asked).await {
+            Ok(Ok(value)) => Ok(Some(value)),
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
+            Ok(Err(e)) => Err(trouble(&e)),
+            Err(_) => Err(Trouble::cannot_tell(
+                "the API server does not answer in time",
+                "is there a route (VPN, firewall, private endpoint)?",
+            )),
         }
     }
 
@@ -142,6 +150,56 @@ impl Cluster {
     pub async fn text(&self, path: &str) -> Result<String, Trouble> {
         let answer = self.client.request_text(request(path)?).await;
         answer.map_err(|e| trouble(&e))
+    }
+}
+
+/// How long one request may take.
+const REQUEST: Duration = Duration::from_secs(15);
+
+/// How a change is written.
+#[derive(Clone, Copy)]
+pub enum Body {
+    Json,
+    Merge,
+    JsonPatch,
+    Strategic,
+    Apply,
+}
+
+impl Body {
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Merge => "application/merge-patch+json",
+            Self::JsonPatch => "application/json-patch+json",
+            Self::Strategic => "application/strategic-merge-patch+json",
+            Self::Apply => "application/apply-patch+yaml",
+        }
+    }
+}
+
+impl Cluster {
+    /// A change. It is sent once; whoever asks decides about another try.
+    pub async fn send(
+        &self,
+        method: http::Method,
+        path: &str,
+        kind: Body,
+        body: &Value,
+    ) -> Result<Value, kube::Error> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(http::header::CONTENT_TYPE, kind.content_type())
+            .body(serde_json::to_vec(body).map_err(kube::Error::SerdeError)?)
+            .map_err(kube::Error::HttpError)?;
+        match tokio::time::timeout(REQUEST, self.client.request::<Value>(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(kube::Error::Service(Box::new(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "no answer in time",
+            )))),
+        }
     }
 }
 
@@ -161,13 +219,17 @@ pub async fn reach(system: &System, deadline: Duration) -> Result<String, Troubl
 
 /// Its API server, its authority, and the UID that `kube-system` was given when it was made.
 pub async fn identity(system: &System, deadline: Duration) -> Result<Identity, Trouble> {
-    let cluster = connect(system, deadline).await?;
+    who(&connect(system, deadline).await?).await
+}
+
+/// The identity of a cluster that is connected already.
+pub async fn who(cluster: &Cluster) -> Result<Identity, Trouble> {
     let found = cluster.get("/api/v1/namespaces/kube-system").await?;
     let uid = found.and_then(|n| Some(n["metadata"]["uid"].as_str()?.to_owned()));
     Ok(Identity {
-        endpoint: cluster.server,
+        endpoint: cluster.server.clone(),
         own: Some(uid.ok_or_else(|| Trouble::Down("it has no namespace kube-system".to_owned()))?),
-        certificate: cluster.authority,
+        certificate: cluster.authority.clone(),
         note: None,
     })
 }

@@ -50,7 +50,7 @@ fn code(text: &str) -> String {
 }
 
 /// Higher floors may use lower ones; rooms of one floor may use each other where the list says so.
-const FLOORS: [(&str, u32); 17] = [
+const FLOORS: [(&str, u32); 19] = [
     ("main", 10),
     ("lib", 10),
     ("cli", 9),
@@ -59,6 +59,8 @@ const FLOORS: [(&str, u32); 17] = [
     ("store", 6),
     ("export", 6),
     ("supervisor", 5),
+    ("actions", 4),
+    ("sandbox", 4),
     ("checks", 4),
     ("systems", 3),
     ("values", 2),

@@ -5,6 +5,7 @@
 //! missing fails and says which package has it. `BLACKSTART_TORTURE=1` makes the loops long.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod actions;
 mod ampora;
 mod arbitex;
 mod authors;

@@ -329,7 +329,7 @@ fn refused(step: &str, refusal: &Refusal) -> Failure {
     let exit = match refusal {
         Refusal::WrongTarget { .. } => Exit::WrongTarget,
         Refusal::UnknownStep(_) | Refusal::UnknownSeverity(..) | Refusal::Plan(_) => Exit::Usage,
-        Refusal::NoHands(_) | Refusal::CannotRecord(_) | Refusal::Gone => Exit::Failed,
+        Refusal::CannotRecord(_) | Refusal::Gone => Exit::Failed,
         Refusal::Closed
         | Refusal::Running(_)
         | Refusal::Unsupervised(_)

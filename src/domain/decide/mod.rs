@@ -198,8 +198,6 @@ pub enum Refusal {
     UnconfirmedTarget { system: String, fingerprint: String },
     #[error("no new target of `{0}` waits to be confirmed")]
     NothingProposed(String),
-    #[error("this version has no hands for native Kubernetes actions: {0}")]
-    NoHands(String),
     /// Nothing is done that cannot be recorded first.
     #[error("this cannot be recorded, so it is not done: {0}")]
     CannotRecord(String),

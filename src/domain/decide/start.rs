@@ -5,7 +5,7 @@ use crate::domain::{
     event::{AttemptKind, Event, Identity, PinnedBy},
     incident::{Incident, IncidentState, PlannedStep, StepState},
     plan,
-    runbook::{Action, Danger, Runbook, Step, Undo},
+    runbook::{Danger, Runbook, Step, Undo},
     site::Recorded,
     text::Clean,
 };
@@ -34,12 +34,8 @@ pub fn may_start<'i>(
     if start.undo {
         return match &step.undo {
             None => Err(Refusal::NoUndo(name)),
-            Some(Undo::Kubernetes(_)) => Err(Refusal::NoHands(name)),
-            Some(Undo::Run(_)) => Ok(planned),
+            Some(Undo::Kubernetes(_) | Undo::Run(_)) => Ok(planned),
         };
-    }
-    if matches!(step.action, Action::Kubernetes(_)) {
-        return Err(Refusal::NoHands(name));
     }
     let reasoned = start
         .reason

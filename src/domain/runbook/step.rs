@@ -377,10 +377,14 @@ impl Step {
     pub fn templates(&self) -> Vec<(&str, bool)> {
         let mut all: Vec<(&str, bool)> = self.checks().flat_map(Check::templates).collect();
         all.extend(self.own_templates());
+        for words in self.natives() {
+            // Where a secret may not stand was said when they were read.
+            super::kinds::kubernetes::texts(words, true, &mut all);
+        }
         all
     }
 
-    /// Those that stand in no check.
+    /// Those that stand in no check and in no native action.
     pub fn own_templates(&self) -> Vec<(&str, bool)> {
         let mut all: Vec<(&str, bool)> = Vec::new();
         for script in self.scripts() {
@@ -390,6 +394,19 @@ impl Step {
         all.extend(self.confirm.as_deref().map(|c| (c, false)));
         all.extend(self.set.iter().map(|(_, v)| (v.as_str(), false)));
         all
+    }
+
+    /// The words of native actions.
+    pub fn natives(&self) -> impl Iterator<Item = &serde_json::Value> {
+        let own = match &self.action {
+            Action::Kubernetes(words) => Some(words),
+            Action::Run(_) | Action::Check(_) | Action::Manual(_) | Action::Include(_) => None,
+        };
+        let undo = match &self.undo {
+            Some(Undo::Kubernetes(words)) => Some(words),
+            Some(Undo::Run(_)) | None => None,
+        };
+        own.into_iter().chain(undo)
     }
 
     pub fn scripts(&self) -> impl Iterator<Item = &Script> {

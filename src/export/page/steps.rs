@@ -1,8 +1,9 @@
 //! The steps of the page: why, what to run, what one should see, how to take it back.
 
 use super::{Done, by_hand, cell, code, fenced, named, short};
-use crate::domain::runbook::{
-    Action, Capture, Check, Danger, Procedure, Runbook, Script, Step, Undo,
+use crate::domain::{
+    native::Native,
+    runbook::{Action, Capture, Check, Danger, Procedure, Runbook, Script, Step, Undo},
 };
 use std::fmt::Write as _;
 
@@ -205,7 +206,7 @@ fn one(
         }
         Some(Undo::Kubernetes(words)) => {
             writeln!(out, "To take it back:\n")?;
-            native(words, out)?;
+            native(runbook, words, out)?;
         }
         None => {}
     }
@@ -255,7 +256,7 @@ fn marks(runbook: &Runbook, step: &Step, out: &mut String) -> Done {
 fn action(runbook: &Runbook, step: &Step, out: &mut String) -> Done {
     match &step.action {
         Action::Run(script) => script_text(script, out),
-        Action::Kubernetes(words) => native(words, out),
+        Action::Kubernetes(words) => native(runbook, words, out),
         Action::Check(check) => holds(runbook, "Look:", std::slice::from_ref(check), out),
         Action::Manual(text) => writeln!(out, "{text}\n"),
         Action::Include(include) => {
@@ -291,9 +292,15 @@ fn script_text(script: &Script, out: &mut String) -> Done {
     fenced(kind, &script.text, out)
 }
 
-fn native(words: &serde_json::Value, out: &mut String) -> Done {
-    let text = serde_json::to_string_pretty(words).unwrap_or_default();
-    fenced("json", &by_hand::shell(&text), out)
+fn native(runbook: &Runbook, words: &serde_json::Value, out: &mut String) -> Done {
+    let system = runbook
+        .systems
+        .get(words["system"].as_str().unwrap_or_default());
+    let text = match Native::read(words) {
+        Ok(native) => native.kubectl(system),
+        Err(_) => serde_json::to_string_pretty(words).unwrap_or_default(),
+    };
+    fenced("bash", &by_hand::shell(&text), out)
 }
 
 fn captured(step: &Step, out: &mut String) -> Done {

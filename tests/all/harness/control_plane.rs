@@ -13,8 +13,10 @@ use tempfile::TempDir;
 const ADMIN: &str = "admin-token-of-the-test";
 const VIEWER: &str = "viewer-token-of-the-test";
 
-/// etcd and kube-apiserver. There is no controller and no node: what a status says, a test has set.
+/// etcd and kube-apiserver: what a status says, a test has set. With `with_workers` also
+/// controller-manager, scheduler and our own node without machine.
 pub(crate) struct ControlPlane {
+    workers: Vec<Daemon>,
     api: Daemon,
     _etcd: Daemon,
     folder: TempDir,
@@ -115,11 +117,47 @@ impl ControlPlane {
                 .is_ok_and(|o| o.status.success())
         });
         Self {
+            workers: Vec::new(),
             api,
             _etcd: etcd,
             folder,
             port,
         }
+    }
+
+    /// A cluster in which deployments roll out, jobs end and claims are bound.
+    pub(crate) fn with_workers() -> Self {
+        let mut plane = Self::start();
+        let kubeconfig = plane.folder.path().join("workers.kubeconfig");
+        std::fs::write(&kubeconfig, plane.kubeconfig()).unwrap();
+        let flag = |name: &str| format!("--{name}={}", kubeconfig.display());
+        let mut manager = Command::new(program("kube-controller-manager"));
+        manager
+            .arg(flag("kubeconfig"))
+            .args(["--leader-elect=false", "--secure-port=0", "--port=0"])
+            .args([
+                "--controllers=*,-csrcleaner,-csrsigning,-csrapproving,-cloud-node-lifecycle,-ttl",
+            ])
+            .arg("--concurrent-deployment-syncs=2");
+        let mut scheduler = Command::new(program("kube-scheduler"));
+        scheduler.arg(flag("kubeconfig")).args([
+            "--leader-elect=false",
+            "--secure-port=0",
+            "--port=0",
+        ]);
+        let mut node = Command::new(env!("CARGO_BIN_EXE_blackstart"));
+        node.arg("__node").arg(&kubeconfig);
+        for (command, name) in [
+            (&mut manager, "manager.log"),
+            (&mut scheduler, "scheduler.log"),
+            (&mut node, "node.log"),
+        ] {
+            let log = plane.folder.path().join(name);
+            plane
+                .workers
+                .push(Daemon::start(command, log, Signal::KILL));
+        }
+        plane
     }
 
     /// A kubeconfig with the contexts `admin`, `viewer` and `expired`.
@@ -161,13 +199,11 @@ impl ControlPlane {
             "-H",
             &format!("Content-Type: {kind}"),
         ])
-        .args([
-            "-H",
-            &format!("Authorization: Bearer {ADMIN}"),
-            "-d",
-            &body.to_string(),
-        ])
+        .args(["--http1.1", "-H", &format!("Authorization: Bearer {ADMIN}")])
         .arg(format!("https://127.0.0.1:{}{path}", self.port));
+        if !body.is_null() {
+            curl.args(["-d", &body.to_string()]);
+        }
         serde_json::from_str(&must(&mut curl)).unwrap()
     }
 

@@ -182,7 +182,7 @@ fn names_that_mean_nothing_are_told() {
     must(
         "steps",
         "secret-in-text",
-        r#"      - { id: a, title: A, kubernetes: { system: cluster, scale: "${pw}" } } # here"#,
+        r#"      - { id: a, title: A, kubernetes: { system: cluster, restart: "${pw}" } } # here"#,
     );
     for (part, text) in [
         (

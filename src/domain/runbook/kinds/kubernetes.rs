@@ -3,7 +3,7 @@
 use crate::domain::runbook::reader::{Map, Name, Reader};
 use serde::{Deserialize, Serialize};
 
-/// A look at a cluster. This version reads these words and says that it cannot reach clusters yet.
+/// A look at a cluster.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Words {
     pub system: Name,
@@ -88,19 +88,19 @@ impl Words {
     pub fn templates(&self) -> Vec<(&str, bool)> {
         let mut all = Vec::new();
         for value in self.words.values() {
-            texts(value, &mut all);
+            texts(value, false, &mut all);
         }
         all
     }
 }
 
 /// Every text in a value, however deep.
-fn texts<'a>(value: &'a serde_json::Value, all: &mut Vec<(&'a str, bool)>) {
+pub fn texts<'a>(value: &'a serde_json::Value, secret: bool, all: &mut Vec<(&'a str, bool)>) {
     use serde_json::Value as Json;
     match value {
-        Json::String(text) => all.push((text.as_str(), false)),
-        Json::Array(items) => items.iter().for_each(|v| texts(v, all)),
-        Json::Object(map) => map.values().for_each(|v| texts(v, all)),
+        Json::String(text) => all.push((text.as_str(), secret)),
+        Json::Array(items) => items.iter().for_each(|v| texts(v, secret, all)),
+        Json::Object(map) => map.values().for_each(|v| texts(v, secret, all)),
         Json::Null | Json::Bool(_) | Json::Number(_) => {}
     }
 }

@@ -3,6 +3,7 @@
 use super::{Action, Capture, Include, Script, StopLadder, Undo};
 use crate::domain::{
     finding::Pos,
+    native::Native,
     runbook::{
         check::Check,
         reader::{Later, Map, Name, Reader},
@@ -166,14 +167,8 @@ fn read_native(r: &mut Reader, node: &Node) -> Option<()> {
     {
         r.remember(Later::System(name, SystemKind::Kubernetes));
     }
-    let verbs: Vec<&str> = VERBS.into_iter().filter(|v| map.has(v)).collect();
-    if verbs.is_empty() {
-        r.error(
-            "missing-key",
-            node.at,
-            "this does not say what to do in the cluster",
-            "`scale`, `restart`, `set_env`, `patch`, `secret`, `apply`, `delete`, `exec`, `copy`, `job`, `wait` …",
-        );
+    if let Err(fault) = Native::read(&node.to_json()) {
+        r.error(fault.code, node.at, fault.what, fault.help);
     }
     for key in VERBS.into_iter().chain(DETAILS) {
         let Some(value) = map.get(key) else { continue };

@@ -1,7 +1,7 @@
 //! Where objects of a kind are: what people call it, and its path in the API.
 
-use super::Trouble;
-use crate::{domain::finding::did_you_mean, systems::kubernetes::Cluster};
+use super::{Cluster, Trouble};
+use crate::domain::finding::did_you_mean;
 use serde_json::Value;
 
 /// What kubectl takes, the plural, the group and version, and whether it stands in a namespace.
@@ -90,16 +90,16 @@ const KINDS: [Row; 24] = [
 ];
 
 /// An object's place in the API.
-pub(super) struct Place {
+pub(crate) struct Place {
     base: String,
-    plural: String,
+    pub plural: String,
     namespaced: bool,
-    name: String,
+    pub name: String,
 }
 
 impl Place {
     /// `deployment/x`, `sts/x`, `certificate.cert-manager.io/x`; what is not known is asked of the cluster.
-    pub(super) async fn of(cluster: &Cluster, what: &str) -> Result<Self, Trouble> {
+    pub(crate) async fn of(cluster: &Cluster, what: &str) -> Result<Self, Trouble> {
         let Some((kind, name)) = what.split_once('/') else {
             return Err(Trouble::cannot_tell(
                 format!("`{what}` names no object"),
@@ -124,14 +124,24 @@ impl Place {
         discovered(cluster, &bare, group, name).await
     }
 
-    pub(super) fn path(&self, namespace: &str) -> String {
-        let Self {
-            base, plural, name, ..
-        } = self;
+    pub(crate) fn path(&self, namespace: &str) -> String {
+        format!("{}/{}", self.collection(namespace), self.name)
+    }
+
+    /// Where objects of this kind are listed and made.
+    pub(crate) fn collection(&self, namespace: &str) -> String {
+        let Self { base, plural, .. } = self;
         match self.namespaced {
-            true => format!("/{base}/namespaces/{namespace}/{plural}/{name}"),
-            false => format!("/{base}/{plural}/{name}"),
+            true => format!("/{base}/namespaces/{namespace}/{plural}"),
+            false => format!("/{base}/{plural}"),
         }
+    }
+
+    /// `apps/v1`, or `v1`.
+    pub(crate) fn group_version(&self) -> &str {
+        let base = self.base.strip_prefix("apis/");
+        base.or_else(|| self.base.strip_prefix("api/"))
+            .unwrap_or(&self.base)
     }
 }
 

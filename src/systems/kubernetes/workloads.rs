@@ -1,10 +1,24 @@
 //! How nodes and workloads are: what is ready, and of what is not, why.
 
-use super::{Seen, Trouble};
-use crate::systems::kubernetes::Cluster;
+use super::{Cluster, Trouble};
 use serde_json::Value;
 
-fn items(list: Option<Value>) -> Vec<Value> {
+/// How something is, and whether that is good.
+pub struct State {
+    pub text: String,
+    pub good: bool,
+}
+
+impl State {
+    fn judged(text: impl Into<String>, good: bool) -> Self {
+        Self {
+            text: text.into(),
+            good,
+        }
+    }
+}
+
+pub(crate) fn items(list: Option<Value>) -> Vec<Value> {
     match list {
         Some(Value::Object(mut map)) => match map.remove("items") {
             Some(Value::Array(items)) => items,
@@ -14,11 +28,11 @@ fn items(list: Option<Value>) -> Vec<Value> {
     }
 }
 
-fn name(object: &Value) -> &str {
+pub(crate) fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or("?")
 }
 
-fn condition<'v>(object: &'v Value, kind: &str) -> Option<&'v Value> {
+pub(crate) fn condition<'v>(object: &'v Value, kind: &str) -> Option<&'v Value> {
     let all = object["status"]["conditions"].as_array()?;
     all.iter().find(|c| c["type"] == kind)
 }
@@ -27,7 +41,7 @@ fn is_true(object: &Value, kind: &str) -> bool {
     condition(object, kind).is_some_and(|c| c["status"] == "True")
 }
 
-pub(super) async fn nodes(cluster: &Cluster) -> Result<Seen, Trouble> {
+pub(crate) async fn nodes(cluster: &Cluster) -> Result<State, Trouble> {
     let nodes = items(cluster.get("/api/v1/nodes").await?);
     let unready: Vec<String> = nodes
         .iter()
@@ -46,11 +60,11 @@ pub(super) async fn nodes(cluster: &Cluster) -> Result<Seen, Trouble> {
     if !unready.is_empty() {
         seen.push_str(&format!("; {}", unready.join("; ")));
     }
-    Ok(Seen::judged(seen, !nodes.is_empty() && unready.is_empty()))
+    Ok(State::judged(seen, !nodes.is_empty() && unready.is_empty()))
 }
 
 /// Has every replica of the newest revision taken over?
-pub(super) fn rollout(object: &Value) -> Seen {
+pub(crate) fn rollout(object: &Value) -> State {
     let (spec, status) = (&object["spec"], &object["status"]);
     let number = |v: &Value| v.as_i64().unwrap_or(0);
     let daemon = object["kind"] == "DaemonSet";
@@ -90,29 +104,47 @@ pub(super) fn rollout(object: &Value) -> Seen {
         ));
     }
     let done = observed && updated >= wanted && ready >= wanted && (old <= 0 || daemon);
-    Seen::judged(seen, done && stuck.is_none())
+    State::judged(seen, done && stuck.is_none())
 }
 
-/// Pods of a selector: all of them run and are ready; or, with `none`, none of them is in that state.
-pub(super) async fn pods(
-    cluster: &Cluster,
-    selector: &str,
-    none: Option<&Value>,
-) -> Result<Seen, Trouble> {
-    let query: String = selector
-        .bytes()
+/// A text as a part of a query.
+pub(crate) fn query(text: &str) -> String {
+    text.bytes()
         .map(|b| match b {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
                 char::from(b).to_string()
             }
             _ => format!("%{b:02X}"),
         })
-        .collect();
+        .collect()
+}
+
+pub(crate) async fn pods_of(cluster: &Cluster, selector: &str) -> Result<Vec<Value>, Trouble> {
     let path = format!(
-        "/api/v1/namespaces/{}/pods?labelSelector={query}",
-        cluster.namespace
+        "/api/v1/namespaces/{}/pods?labelSelector={}",
+        cluster.namespace,
+        query(selector)
     );
-    let pods = items(cluster.get(&path).await?);
+    Ok(items(cluster.get(&path).await?))
+}
+
+/// The pods that a workload, a job or a replica set owns, as a selector.
+pub(crate) fn selector(object: &Value) -> Option<String> {
+    let labels = object["spec"]["selector"]["matchLabels"].as_object()?;
+    let labels: Vec<String> = labels
+        .iter()
+        .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()))
+        .collect();
+    (!labels.is_empty()).then(|| labels.join(","))
+}
+
+/// Pods of a selector: all of them run and are ready; or, with `none`, none of them is in that state.
+pub(crate) async fn pods(
+    cluster: &Cluster,
+    selector: &str,
+    none: Option<&Value>,
+) -> Result<State, Trouble> {
+    let pods = pods_of(cluster, selector).await?;
     let states: Vec<(String, String)> = pods
         .iter()
         .map(|p| (name(p).to_owned(), state(p)))
@@ -134,11 +166,11 @@ pub(super) async fn pods(
             .filter(|(_, s)| unwanted.iter().any(|u| s.starts_with(u)))
             .collect();
         return Ok(match found[..] {
-            [] => Seen::judged(
+            [] => State::judged(
                 format!("{} pods, none {}", states.len(), unwanted.join(" or ")),
                 true,
             ),
-            _ => Seen::judged(shown(&found), false),
+            _ => State::judged(shown(&found), false),
         });
     }
     let waiting: Vec<&(String, String)> = states
@@ -154,11 +186,11 @@ pub(super) async fn pods(
     if !waiting.is_empty() {
         seen.push_str(&format!("; {}", shown(&waiting)));
     }
-    Ok(Seen::judged(seen, good))
+    Ok(State::judged(seen, good))
 }
 
 /// Why a pod is not ready, in the words that people search for; `ready` when it is.
-fn state(pod: &Value) -> String {
+pub(crate) fn state(pod: &Value) -> String {
     let status = &pod["status"];
     if pod["metadata"]["deletionTimestamp"].is_string() {
         return "Terminating".to_owned();
@@ -203,24 +235,24 @@ fn state(pod: &Value) -> String {
     }
 }
 
-pub(super) fn job(object: &Value) -> Seen {
+pub(crate) fn job(object: &Value) -> State {
     let why = |c: &Value| c["message"].as_str().unwrap_or_default().to_owned();
     if let Some(failed) = condition(object, "Failed").filter(|c| c["status"] == "True") {
-        return Seen::judged(format!("failed: {}", why(failed)), false);
+        return State::judged(format!("failed: {}", why(failed)), false);
     }
     if is_true(object, "Complete") {
-        return Seen::judged("complete", true);
+        return State::judged("complete", true);
     }
     let active = object["status"]["active"].as_i64().unwrap_or(0);
-    Seen::judged(format!("running, {active} active"), false)
+    State::judged(format!("running, {active} active"), false)
 }
 
-pub(super) fn certificate(object: &Value) -> Seen {
+pub(crate) fn certificate(object: &Value) -> State {
     match condition(object, "Ready") {
-        Some(ready) if ready["status"] == "True" => Seen::judged("issued", true),
+        Some(ready) if ready["status"] == "True" => State::judged("issued", true),
         Some(ready) => {
             let (reason, message) = (ready["reason"].as_str(), ready["message"].as_str());
-            Seen::judged(
+            State::judged(
                 format!(
                     "{}: {}",
                     reason.unwrap_or("not ready"),
@@ -229,14 +261,14 @@ pub(super) fn certificate(object: &Value) -> Seen {
                 false,
             )
         }
-        None => Seen::judged(
+        None => State::judged(
             "nobody has looked at it yet: is cert-manager running?",
             false,
         ),
     }
 }
 
-pub(super) fn ingress(object: &Value) -> Seen {
+pub(crate) fn ingress(object: &Value) -> State {
     let all = object["status"]["loadBalancer"]["ingress"].as_array();
     let addresses: Vec<&str> = all
         .into_iter()
@@ -244,13 +276,13 @@ pub(super) fn ingress(object: &Value) -> Seen {
         .filter_map(|i| i["ip"].as_str().or(i["hostname"].as_str()))
         .collect();
     match addresses[..] {
-        [] => Seen::judged("it has no address yet", false),
-        _ => Seen::judged(addresses.join(", "), true),
+        [] => State::judged("it has no address yet", false),
+        _ => State::judged(addresses.join(", "), true),
     }
 }
 
 /// The images of a workload's containers.
-pub(super) fn images(object: &Value) -> Seen {
+pub(crate) fn images(object: &Value) -> String {
     let spec = &object["spec"]["template"]["spec"];
     let spec = if spec.is_object() {
         spec
@@ -259,5 +291,5 @@ pub(super) fn images(object: &Value) -> Seen {
     };
     let images = spec["containers"].as_array().into_iter().flatten();
     let images: Vec<&str> = images.filter_map(|c| c["image"].as_str()).collect();
-    Seen::text(images.join(", "))
+    images.join(", ")
 }

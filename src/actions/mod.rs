@@ -1,0 +1,198 @@
+//! What can be done to a cluster: the hands of the native actions. Each runs in a process of its own,
+//! `blackstart __act`, under the supervisor of its attempt, and tells on its output what it does.
+//!
+//! ```text
+//!  order on stdin ─► who is this cluster? ─► the change, sent once ─► its effect, waited for
+//! ```
+
+mod change;
+mod effect;
+mod manifests;
+
+use crate::{
+    domain::{
+        event::Identity,
+        native::{Native, Verb},
+        runbook::System,
+    },
+    systems::{
+        Trouble,
+        kubernetes::{self, Cluster, refusal},
+    },
+    values::Values,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{
+    io::{self, Read, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+/// How long a cluster may take to say who it is.
+const REACH: Duration = Duration::from_secs(10);
+/// How long an effect is waited for where nobody said how long.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// What is to be done. It comes through a pipe: it may hold secrets.
+#[derive(Serialize, Deserialize)]
+pub struct Order {
+    /// Filled in.
+    pub system: System,
+    /// Filled in.
+    pub words: Value,
+    /// Whom the incident knows under this name.
+    pub identity: Option<Identity>,
+    pub values: Values,
+    pub folder: PathBuf,
+    /// Tells this attempt from every other one.
+    pub attempt: String,
+}
+
+/// Why it was not done, or not to its end.
+struct Failed {
+    said: String,
+    help: Option<String>,
+}
+
+impl Failed {
+    fn new(said: impl Into<String>) -> Self {
+        Self {
+            said: said.into(),
+            help: None,
+        }
+    }
+
+    fn helped(said: impl Into<String>, help: impl Into<String>) -> Self {
+        let help = help.into();
+        Self {
+            said: said.into(),
+            help: (!help.is_empty()).then_some(help),
+        }
+    }
+}
+
+impl From<Trouble> for Failed {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Down(why) => Self::new(why),
+            Trouble::CannotTell { why, help } => Self::helped(why, help),
+        }
+    }
+}
+
+impl From<kube::Error> for Failed {
+    fn from(error: kube::Error) -> Self {
+        let said = refusal::of(&error);
+        Self::helped(said.what, said.help)
+    }
+}
+
+/// What is told, line by line; the same line is not told twice in a row.
+struct Log(String);
+
+impl Log {
+    fn say(&mut self, line: impl Into<String>) {
+        let line = line.into();
+        if line != self.0 {
+            // Nobody reads it any more: then there is nobody to tell.
+            let _ = writeln!(io::stdout(), "{line}");
+            self.0 = line;
+        }
+    }
+}
+
+/// The hidden command `__act`: reads its order from stdin and carries it out.
+pub fn main() -> ExitCode {
+    let mut bytes = Vec::new();
+    let read = io::stdin()
+        .read_to_end(&mut bytes)
+        .map_err(|e| e.to_string());
+    let order =
+        read.and_then(|_| serde_json::from_slice::<Order>(&bytes).map_err(|e| e.to_string()));
+    bytes.fill(0);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| e.to_string());
+    let done = match (order, runtime) {
+        (Ok(order), Ok(runtime)) => runtime.block_on(carry_out(&order)),
+        (Err(e), _) | (_, Err(e)) => Err(Failed::new(format!("the order cannot be read: {e}"))),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(failed) => {
+            let mut err = io::stderr();
+            let _ = writeln!(err, "error: {}", failed.said);
+            if let Some(help) = failed.help {
+                let _ = writeln!(err, "  {help}");
+            }
+            ExitCode::from(1)
+        }
+    }
+}
+
+async fn carry_out(order: &Order) -> Result<u8, Failed> {
+    let native = Native::read(&order.words).map_err(|f| Failed::helped(f.what, f.help))?;
+    let mut cluster = kubernetes::connect(&order.system, REACH).await?;
+    if let Some(namespace) = &native.namespace {
+        cluster.namespace.clone_from(namespace);
+    }
+    // Between the look before the start and now somebody may have turned the context.
+    if let Some(pinned) = &order.identity {
+        let seen = kubernetes::who(&cluster).await?;
+        if !pinned.same(&seen) {
+            return Err(Failed::helped(
+                format!(
+                    "this is another cluster: {} instead of {}; nothing was changed",
+                    seen.fingerprint(),
+                    pinned.fingerprint()
+                ),
+                "who turned the context? look at the target on the screen Ready?",
+            ));
+        }
+    }
+    let mut hands = Hands {
+        cluster,
+        log: Log(String::new()),
+        limit: native.timeout.unwrap_or(LIMIT),
+        native,
+    };
+    hands.act(order).await?;
+    Ok(0)
+}
+
+struct Hands {
+    cluster: Cluster,
+    native: Native,
+    log: Log,
+    limit: Duration,
+}
+
+impl Hands {
+    async fn act(&mut self, order: &Order) -> Result<(), Failed> {
+        let verb = self.native.verb.clone();
+        match &verb {
+            Verb::Scale { what, replicas } => self.scale(what, replicas).await,
+            Verb::Restart { what } => self.restart(what).await,
+            Verb::SetEnv {
+                what,
+                container,
+                env,
+            } => self.set_env(what, container.as_deref(), env).await,
+            Verb::SetImage { what, images } => self.set_image(what, images).await,
+            Verb::Patch { what, how, body } => self.patch(what, *how, body).await,
+            Verb::Secret { name, data, kind } => self.secret(name, data, kind.as_deref()).await,
+            Verb::Namespace { name, labels } => self.namespace(name, labels).await,
+            Verb::Apply(manifests) => self.apply(manifests, order).await,
+            Verb::Delete { what, grace } => self.delete(what, *grace).await,
+            Verb::Job { from, name } => self.job(from, name.as_deref(), &order.attempt).await,
+            Verb::Wait { what, until } => self.wait(what, until).await,
+            Verb::Exec { .. } | Verb::Copy { .. } => Err(Failed::helped(
+                "this version cannot run commands in pods by itself",
+                "use kubectl exec and kubectl cp in a `run` step",
+            )),
+        }
+    }
+}
