@@ -91,3 +91,11 @@ pub fn sync_dir_of(path: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+/// Makes a file that a program of a step wrote readable by its owner alone; a symlink is refused.
+pub fn only_ours(path: &Path) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path, flags, Mode::empty())?;
+    rustix::fs::fchmod(&fd, Mode::RUSR | Mode::WUSR)?;
+    Ok(())
+}

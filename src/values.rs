@@ -91,9 +91,30 @@ impl Values {
             .unwrap_or_else(|_: Missing| system.clone())
     }
 
+    /// A cluster that took the place of another one has the kubeconfig that was written for it.
     pub fn system(&self, system: &System) -> Result<System, Missing> {
-        rewrite(system, &mut |text| self.fill(text))
+        let mut filled = rewrite(system, &mut |text| self.fill(text))?;
+        let name = &system.name.text;
+        for (key, value) in [
+            ("kubeconfig", kubeconfig_of(name)),
+            ("context", context_of(name)),
+        ] {
+            if let Some(value) = self.plain.get(&value) {
+                filled.fields.insert(key.to_owned(), value.clone());
+            }
+        }
+        Ok(filled)
     }
+}
+
+/// The value that holds a replaced cluster's kubeconfig. No variable can be called so.
+pub fn kubeconfig_of(system: &str) -> String {
+    format!("kubeconfig@{system}")
+}
+
+/// The value that holds its context.
+pub fn context_of(system: &str) -> String {
+    format!("context@{system}")
 }
 
 /// Every text of a value rewritten, scripts and queries left as they are: they get values by the

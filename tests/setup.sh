@@ -49,6 +49,8 @@ node         /usr/bin                    nodejs
 npm          /usr/bin                    npm
 pip3         /usr/bin                    python3-venv
 pebble       /usr/bin                    pebble
+bwrap        /usr/bin                    bubblewrap
+nsenter      /usr/bin                    util-linux
 '
 
 missing=$(

@@ -40,6 +40,7 @@ impl Hands {
                             failed.said
                         ),
                         help: failed.help,
+                        unknown: false,
                     });
                 }
             };

@@ -8,6 +8,7 @@
 mod change;
 mod effect;
 mod manifests;
+mod pod;
 
 use crate::{
     domain::{
@@ -30,6 +31,9 @@ use std::{
     time::Duration,
 };
 
+/// The file in an attempt's folder which says that nobody knows what came of the action, and why.
+pub const UNKNOWN: &str = "unknown";
+
 /// How long a cluster may take to say who it is.
 const REACH: Duration = Duration::from_secs(10);
 /// How long an effect is waited for where nobody said how long.
@@ -48,12 +52,16 @@ pub struct Order {
     pub folder: PathBuf,
     /// Tells this attempt from every other one.
     pub attempt: String,
+    /// The attempt's folder.
+    pub dir: PathBuf,
 }
 
 /// Why it was not done, or not to its end.
 struct Failed {
     said: String,
     help: Option<String>,
+    /// It may have been done, or be going on: nobody knows.
+    unknown: bool,
 }
 
 impl Failed {
@@ -61,6 +69,7 @@ impl Failed {
         Self {
             said: said.into(),
             help: None,
+            unknown: false,
         }
     }
 
@@ -69,6 +78,14 @@ impl Failed {
         Self {
             said: said.into(),
             help: (!help.is_empty()).then_some(help),
+            unknown: false,
+        }
+    }
+
+    fn unknown(said: String, help: String) -> Self {
+        Self {
+            unknown: true,
+            ..Self::helped(said, help)
         }
     }
 }
@@ -85,7 +102,14 @@ impl From<Trouble> for Failed {
 impl From<kube::Error> for Failed {
     fn from(error: kube::Error) -> Self {
         let said = refusal::of(&error);
-        Self::helped(said.what, said.help)
+        match error {
+            // Sent, and the answer never came: the change may have been made.
+            _ if refusal::is_unanswered(&error) => Self::unknown(
+                format!("{}: nobody knows whether the change was made", said.what),
+                "look at the object before you start it again".to_owned(),
+            ),
+            _ => Self::helped(said.what, said.help),
+        }
     }
 }
 
@@ -116,15 +140,22 @@ pub fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(|e| e.to_string());
-    let done = match (order, runtime) {
-        (Ok(order), Ok(runtime)) => runtime.block_on(carry_out(&order)),
-        (Err(e), _) | (_, Err(e)) => Err(Failed::new(format!("the order cannot be read: {e}"))),
+    let (done, dir) = match (order, runtime) {
+        (Ok(order), Ok(runtime)) => (runtime.block_on(carry_out(&order)), Some(order.dir)),
+        (Err(e), _) | (_, Err(e)) => (
+            Err(Failed::new(format!("the order cannot be read: {e}"))),
+            None,
+        ),
     };
     match done {
         Ok(code) => ExitCode::from(code),
         Err(failed) => {
             let mut err = io::stderr();
             let _ = writeln!(err, "error: {}", failed.said);
+            if let Some(dir) = dir.filter(|_| failed.unknown) {
+                // An exit status cannot say it: those are the pod's.
+                let _ = crate::private::replace(&dir.join(UNKNOWN), failed.said.as_bytes());
+            }
             if let Some(help) = failed.help {
                 let _ = writeln!(err, "  {help}");
             }
@@ -153,14 +184,37 @@ async fn carry_out(order: &Order) -> Result<u8, Failed> {
             ));
         }
     }
+    there_is_a_namespace(&cluster, &native.verb).await?;
     let mut hands = Hands {
         cluster,
         log: Log(String::new()),
         limit: native.timeout.unwrap_or(LIMIT),
         native,
     };
-    hands.act(order).await?;
-    Ok(0)
+    hands.act(order).await
+}
+
+/// Is the namespace still there that everything is about?
+async fn there_is_a_namespace(cluster: &Cluster, verb: &Verb) -> Result<(), Failed> {
+    if matches!(verb, Verb::Namespace { .. } | Verb::Apply(_)) {
+        // These may be what makes it.
+        return Ok(());
+    }
+    let path = format!("/api/v1/namespaces/{}", cluster.namespace);
+    match cluster.get(&path).await {
+        Ok(Some(found)) if found["metadata"]["deletionTimestamp"].is_string() => {
+            Err(Failed::helped(
+                format!("the namespace {} is being deleted; nothing was changed", cluster.namespace),
+                "who deletes it? is this the right cluster?",
+            ))
+        }
+        Ok(None) => Err(Failed::helped(
+            format!("there is no namespace {}; nothing was changed", cluster.namespace),
+            "is this the right cluster, and `namespace:` of the system right?",
+        )),
+        // Whoever may not look at namespaces may still change what is in one.
+        Ok(Some(_)) | Err(_) => Ok(()),
+    }
 }
 
 struct Hands {
@@ -171,9 +225,23 @@ struct Hands {
 }
 
 impl Hands {
-    async fn act(&mut self, order: &Order) -> Result<(), Failed> {
+    /// The exit status; only a command in a pod has one of its own.
+    async fn act(&mut self, order: &Order) -> Result<u8, Failed> {
         let verb = self.native.verb.clone();
-        match &verb {
+        if let Verb::Exec {
+            what,
+            container,
+            command,
+        } = &verb
+        {
+            return self.exec(what, container.as_deref(), command).await;
+        }
+        self.change(&verb, order).await?;
+        Ok(0)
+    }
+
+    async fn change(&mut self, verb: &Verb, order: &Order) -> Result<(), Failed> {
+        match verb {
             Verb::Scale { what, replicas } => self.scale(what, replicas).await,
             Verb::Restart { what } => self.restart(what).await,
             Verb::SetEnv {
@@ -189,10 +257,15 @@ impl Hands {
             Verb::Delete { what, grace } => self.delete(what, *grace).await,
             Verb::Job { from, name } => self.job(from, name.as_deref(), &order.attempt).await,
             Verb::Wait { what, until } => self.wait(what, until).await,
-            Verb::Exec { .. } | Verb::Copy { .. } => Err(Failed::helped(
-                "this version cannot run commands in pods by itself",
-                "use kubectl exec and kubectl cp in a `run` step",
-            )),
+            Verb::Copy {
+                from,
+                to,
+                container,
+            } => {
+                self.copy(from, to, container.as_deref(), &order.folder)
+                    .await
+            }
+            Verb::Exec { .. } => Ok(()),
         }
     }
 }

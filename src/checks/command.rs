@@ -50,6 +50,16 @@ pub(super) async fn look(words: &Words, scope: &Scope) -> Result<Seen, Trouble> 
             command.env_remove(name);
         }
     }
+    match scope.kubeconfig() {
+        Ok(Some(private)) => private.give(&mut command),
+        Ok(None) => {}
+        Err(turned) => {
+            return Err(Trouble::cannot_tell(
+                turned.to_string(),
+                "who turned the context? look at the target on the screen Ready?",
+            ));
+        }
+    }
     let child = command.spawn().map_err(|e| {
         if e.kind() == std::io::ErrorKind::NotFound {
             Trouble::cannot_tell(

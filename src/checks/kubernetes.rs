@@ -7,8 +7,9 @@ use crate::{
         runbook::{System, kinds::kubernetes::Words},
     },
     systems::kubernetes::{
-        Cluster, connect,
+        Cluster, connect, exec,
         kinds::Place,
+        watch::Watch,
         workloads::{self, State},
     },
 };
@@ -101,10 +102,85 @@ pub(super) async fn look(
             }
         });
     }
+    if let Some(what) = text("exec") {
+        return in_pod(&cluster, what, text("container"), words).await;
+    }
     Err(Trouble::cannot_tell(
-        "this version cannot look at that in a cluster",
-        "look with `kubectl` in a `command` check",
+        "this does not say what to look at in the cluster",
+        "see the keys of a Kubernetes check",
     ))
+}
+
+/// A command in a pod: what it prints is what is seen.
+async fn in_pod(
+    cluster: &Cluster,
+    what: &str,
+    container: Option<&str>,
+    words: &Words,
+) -> Result<Seen, Trouble> {
+    let pod = exec::pod_of(cluster, what).await?;
+    let command = words.words.get("command").and_then(Value::as_array);
+    let command: Vec<String> = command.into_iter().flatten().map(word).collect();
+    let call = exec::Call {
+        pod: &pod,
+        container,
+        command: &command.iter().map(String::as_str).collect::<Vec<_>>(),
+    };
+    let (end, out, err) = call.collect(cluster).await?;
+    Ok(match end {
+        exec::End::Exit(0) => Seen::text(out).or_shown("exit 0"),
+        exec::End::Exit(code) => {
+            let said = if err.trim().is_empty() { out } else { err };
+            let last: Vec<&str> = said.trim().lines().rev().take(5).collect();
+            let last: Vec<&str> = last.into_iter().rev().collect();
+            let said = format!("exit {code}: {}", last.join("\n"));
+            Seen::judged(said.trim_end_matches([':', ' ']), false)
+        }
+        exec::End::Lost(why) => {
+            return Err(Trouble::cannot_tell(
+                format!("pod/{pod}: the connection was lost: {why}"),
+                "look again",
+            ));
+        }
+    })
+}
+
+fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// What such a look depends on, as something to watch; nothing where it must be asked again.
+pub(super) async fn watch(words: &Words, system: &System) -> Option<Watch> {
+    let mut cluster = connect(system, Duration::from_secs(5)).await.ok()?;
+    if let Some(namespace) = words.words.get("namespace").and_then(Value::as_str) {
+        namespace.clone_into(&mut cluster.namespace);
+    }
+    let text = |key: &str| words.words.get(key).and_then(Value::as_str);
+    if words.words.contains_key("nodes") {
+        return Some(Watch::new(cluster, "/api/v1/nodes".to_owned()));
+    }
+    if let Some(selector) = text("pods") {
+        let path = workloads::pods_path(&cluster, selector);
+        return Some(Watch::new(cluster, path));
+    }
+    let whole = ["rollout", "image", "get", "absent"];
+    let short = ["pvc", "secret", "job", "certificate", "ingress"];
+    let what = whole.iter().find_map(|key| text(key).map(str::to_owned));
+    let what = what.or_else(|| {
+        short
+            .iter()
+            .find_map(|key| text(key).map(|name| format!("{key}/{name}")))
+    })?;
+    let place = Place::of(&cluster, &what).await.ok()?;
+    let field = workloads::query(&format!("metadata.name={}", place.name));
+    let path = format!(
+        "{}?fieldSelector={field}",
+        place.collection(&cluster.namespace)
+    );
+    Some(Watch::new(cluster, path))
 }
 
 impl From<State> for Seen {

@@ -15,16 +15,22 @@ pub use crate::systems::Trouble;
 
 use crate::{
     domain::{
-        event::{CheckPhase, CheckResult, Verdict},
+        event::{CheckPhase, CheckResult, Identity, Verdict},
         expect::{Comparison, Expect},
         redact::Redactor,
-        runbook::{Check, System, kinds::CheckKind},
+        runbook::{Check, System, SystemKind, kinds::CheckKind},
         text::Clean,
+    },
+    systems::kubernetes::{
+        self as kubernetes_system,
+        forward::{Forward, Way},
+        kubeconfig::{Private, Turned},
+        watch::Watch,
     },
     values::Values,
 };
 use indexmap::IndexMap;
-use std::{path::PathBuf, time::Duration};
+use std::{collections::HashMap, path::PathBuf, time::Duration};
 use tokio::time::Instant;
 
 /// Where a check looks: systems as written, the values they are filled with, and for commands the
@@ -38,6 +44,23 @@ pub struct Scope {
     pub env: Vec<(String, String)>,
     /// Names that a check's command must not inherit: secrets came from them.
     pub hidden: Vec<String>,
+    /// Who the systems are, as the incident knows them.
+    pub pins: HashMap<String, Identity>,
+}
+
+impl Scope {
+    /// The kubeconfig for commands: of the clusters of the runbook, and no others. `None` where there are
+    /// none; an error where a context leads elsewhere by now.
+    pub fn kubeconfig(&self) -> Result<Option<Private>, Turned> {
+        let filled: Vec<System> = self
+            .systems
+            .values()
+            .filter(|s| s.kind == SystemKind::Kubernetes)
+            .filter_map(|s| self.values.system(s).ok())
+            .collect();
+        let with_pins = filled.iter().map(|s| (s, self.pins.get(&s.name.text)));
+        Private::of(with_pins)
+    }
 }
 
 /// What a hand saw. `holds` is its own judgement where the kind has one (rows, JSON, a status).
@@ -84,9 +107,22 @@ pub async fn run(
     scope: &Scope,
     redactor: &Redactor,
 ) -> CheckResult {
+    run_telling(check, phase, scope, redactor, &mut |_| {}).await
+}
+
+/// The same, and tells what it sees meanwhile, each time that it is something else.
+pub async fn run_telling(
+    check: &Check,
+    phase: CheckPhase,
+    scope: &Scope,
+    redactor: &Redactor,
+    tell: &mut (dyn FnMut(&str) + Send),
+) -> CheckResult {
     let started = Instant::now();
     let until = check.within.map(|within| started + within);
     let every = check.every.unwrap_or(Check::EVERY);
+    let mut watch = None;
+    let mut told = String::new();
     loop {
         let (verdict, seen, help, ended) = once(check, scope).await;
         let now = Instant::now();
@@ -106,9 +142,43 @@ pub async fn run(
                 help: help.map(|h| text(&h)),
             };
         }
+        let shown = redactor.text(&shorten(&seen));
+        if shown != told {
+            let said = match verdict {
+                Verdict::CannotTell => format!("cannot tell: {shown}"),
+                Verdict::Holds | Verdict::DoesNotHold => shown.clone(),
+            };
+            tell(&said);
+            told = shown;
+        }
         // The last try is at the end of the time.
         let next = (now + every).min(until.unwrap_or(now));
-        tokio::time::sleep_until(next).await;
+        if watch.is_none() && verdict == Verdict::DoesNotHold {
+            watch = watch_of(check, scope).await;
+        }
+        match &mut watch {
+            Some(watch) => watch.changed(next).await,
+            None => tokio::time::sleep_until(next).await,
+        }
+    }
+}
+
+/// Where it can be watched instead of being asked again and again.
+async fn watch_of(check: &Check, scope: &Scope) -> Option<Watch> {
+    let filled = scope.values.check(check).ok()?;
+    match &filled.what {
+        CheckKind::Kubernetes(words) => {
+            let system = system(scope, &words.system.text).ok()?;
+            kubernetes::watch(words, &system).await
+        }
+        CheckKind::Postgres(_)
+        | CheckKind::Redis(_)
+        | CheckKind::Http(_)
+        | CheckKind::Command(_)
+        | CheckKind::Tcp(_)
+        | CheckKind::Tls(_)
+        | CheckKind::Dns(_)
+        | CheckKind::File(_) => None,
     }
 }
 
@@ -188,11 +258,24 @@ fn shorten(seen: &str) -> String {
 
 /// The hands. `check` is filled in; its system is filled in here.
 async fn look(check: &Check, scope: &Scope, timeout: Duration) -> Result<Seen, Trouble> {
-    let system = match check.system() {
-        Some(name) => Some(system(scope, &name.text)?),
+    let reached = match check.system() {
+        Some(name) => Some(reached(scope, &name.text, timeout).await?),
         None => None,
     };
-    match (&check.what, &system) {
+    let looked = look_at(check, reached.as_ref().map(|r| &r.system), scope, timeout).await;
+    match (looked, &reached) {
+        (Err(trouble), Some(reached)) => Err(reached.explain(trouble)),
+        (looked, _) => looked,
+    }
+}
+
+async fn look_at(
+    check: &Check,
+    system: Option<&System>,
+    scope: &Scope,
+    timeout: Duration,
+) -> Result<Seen, Trouble> {
+    match (&check.what, system) {
         (CheckKind::Postgres(words), Some(system)) => postgres::look(words, system, timeout).await,
         (CheckKind::Redis(words), Some(system)) => redis::look(words, system, timeout).await,
         (CheckKind::Http(words), Some(system)) => http::look(words, system, timeout).await,
@@ -214,17 +297,65 @@ async fn look(check: &Check, scope: &Scope, timeout: Duration) -> Result<Seen, T
     }
 }
 
+/// A system as it can be reached: with its values in place, and with a port-forward where it needs one,
+/// which is closed when this goes.
+pub struct Reached {
+    pub system: System,
+    forward: Option<Forward>,
+}
+
+impl Reached {
+    /// What the far end of a port-forward said goes before what the near end saw.
+    pub fn explain(&self, seen: Trouble) -> Trouble {
+        match &self.forward {
+            Some(forward) => forward.explain(seen),
+            None => seen,
+        }
+    }
+}
+
+/// Opens the way to a system.
+pub async fn reached(scope: &Scope, name: &str, deadline: Duration) -> Result<Reached, Trouble> {
+    let mut found = system(scope, name)?;
+    let Some(way) = found.via.as_ref().and_then(Way::of) else {
+        return Ok(Reached {
+            system: found,
+            forward: None,
+        });
+    };
+    let beyond = |trouble: Trouble| match trouble {
+        Trouble::Down(why) => Trouble::Down(format!("through `{}`: {why}", way.cluster)),
+        Trouble::CannotTell { why, help } => {
+            Trouble::cannot_tell(format!("through `{}`: {why}", way.cluster), help)
+        }
+    };
+    let cluster = system(scope, &way.cluster)?;
+    let opened = async {
+        let cluster = kubernetes_system::connect(&cluster, deadline).await?;
+        let host = way.host(&cluster.namespace);
+        Ok((host, Forward::open(cluster, &way).await?))
+    };
+    let (host, forward) = match opened.await {
+        Ok(opened) => opened,
+        Err(trouble) => return Err(beyond(trouble)),
+    };
+    found.fields.entry("host".to_owned()).or_insert(host);
+    if !way.port.is_empty() {
+        let port = way.port.clone();
+        found.fields.entry("port".to_owned()).or_insert(port);
+    }
+    found.through = Some(forward.at.to_string());
+    Ok(Reached {
+        system: found,
+        forward: Some(forward),
+    })
+}
+
 /// A system with its values in place, or which value is missing.
 pub fn system(scope: &Scope, name: &str) -> Result<System, Trouble> {
     let written = scope.systems.get(name).ok_or_else(|| {
         Trouble::cannot_tell(format!("no system is called `{name}`"), "see `systems:`")
     })?;
-    if written.via.is_some() {
-        return Err(Trouble::cannot_tell(
-            format!("`{name}` is reached through a cluster (`via:`), which this version cannot do"),
-            "open a port-forward yourself and give its address",
-        ));
-    }
     scope.values.system(written).map_err(|missing| {
         Trouble::cannot_tell(
             format!("not probed: needs {}", missing.0),
@@ -237,17 +368,17 @@ pub fn system(scope: &Scope, name: &str) -> Result<System, Trouble> {
 pub async fn probe(name: &str, scope: &Scope, redactor: &Redactor) -> CheckResult {
     let started = Instant::now();
     let deadline = Duration::from_secs(3);
-    let looked = match system(scope, name) {
-        Ok(system) => {
-            match tokio::time::timeout(deadline, crate::systems::reach(&system, deadline)).await {
-                Ok(looked) => looked,
-                Err(_) => Err(Trouble::cannot_tell(
-                    "no answer within 3 s",
-                    "is there a route (VPN, firewall, security group)?",
-                )),
-            }
-        }
-        Err(trouble) => Err(trouble),
+    let look = async {
+        let reached = reached(scope, name, deadline).await?;
+        let looked = crate::systems::reach(&reached.system, deadline).await;
+        looked.map_err(|trouble| reached.explain(trouble))
+    };
+    let looked = match tokio::time::timeout(deadline, look).await {
+        Ok(looked) => looked,
+        Err(_) => Err(Trouble::cannot_tell(
+            "no answer within 3 s",
+            "is there a route (VPN, firewall, security group)?",
+        )),
     };
     let (verdict, seen, help) = match looked {
         Ok(seen) => (Verdict::Holds, seen, None),

@@ -34,11 +34,11 @@ enum Met {
 
 async fn meet(scope: &Scope, name: &str) -> Met {
     const DEADLINE: Duration = Duration::from_secs(5);
-    let system = match checks::system(scope, name) {
-        Ok(system) => system,
-        Err(trouble) => return trouble_met(trouble),
+    let asked = async {
+        let reached = checks::reached(scope, name, DEADLINE).await?;
+        let read = systems::identity(&reached.system, DEADLINE).await;
+        read.map_err(|trouble| reached.explain(trouble))
     };
-    let asked = systems::identity(&system, DEADLINE);
     match tokio::time::timeout(DEADLINE, asked).await {
         Ok(Ok(Some(identity))) => Met::Is(identity),
         Ok(Ok(None)) => Met::Nameless,

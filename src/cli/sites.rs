@@ -18,7 +18,7 @@ use crate::{
     store::{Store, sha256},
     values::Values,
 };
-use std::path::PathBuf;
+use std::{collections::HashMap, path::PathBuf};
 
 /// A site as it was found on disk.
 pub(super) struct Place {
@@ -236,6 +236,7 @@ pub(super) fn scope(
         hidden: hidden.chain(of_site).collect(),
         workdir: std::env::current_dir().unwrap_or_default(),
         values: held,
+        pins: HashMap::new(),
     };
     Ok((scope, values))
 }

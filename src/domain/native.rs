@@ -392,6 +392,8 @@ pub struct Right {
     pub kind: String,
     pub subresource: &'static str,
     pub name: String,
+    /// Where, when it is not the system's own namespace.
+    pub namespace: Option<String>,
 }
 
 impl Native {
@@ -405,6 +407,7 @@ impl Native {
                 kind: kind.to_owned(),
                 subresource,
                 name: name.to_owned(),
+                namespace: self.namespace.clone(),
             }
         };
         match &self.verb {

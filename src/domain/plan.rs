@@ -482,6 +482,13 @@ pub fn targets(runbook: &Runbook, procedure: &str, step: &Step) -> Vec<String> {
             }
         }
     }
+    // What is reached through a cluster is only as right as the cluster is.
+    let through: Vec<String> = all
+        .iter()
+        .filter_map(|name| runbook.systems.get(name)?.through_cluster())
+        .map(str::to_owned)
+        .collect();
+    all.extend(through);
     let mut seen = BTreeSet::new();
     all.retain(|name| {
         let reachable = runbook.systems.get(name).is_some_and(|s| match s.kind {

@@ -68,10 +68,7 @@ impl Engine {
         let redactor = self.redactor.clone();
         tokio::spawn(async move {
             let identities = join_all(targets.iter().map(|name| async {
-                let read = match checks::system(&scope, name) {
-                    Ok(system) => read_identity(&system).await,
-                    Err(trouble) => Some(IdentityRead::NoAnswer(trouble.to_string(), None)),
-                };
+                let read = read_identity(&scope, name).await;
                 read.map(|read| (name.clone(), read))
             }));
             let unless = async {
@@ -359,8 +356,7 @@ impl Engine {
         let (scope, accepted) = (self.scope(), self.incident.accepted.clone());
         tokio::spawn(async move {
             let reads = join_all(names.iter().map(|name| async {
-                let system = checks::system(&scope, name).ok()?;
-                match read_identity(&system).await? {
+                match read_identity(&scope, name).await? {
                     IdentityRead::Is(identity) => Some((name.clone(), identity)),
                     IdentityRead::NoAnswer(..) => None,
                 }
@@ -485,9 +481,8 @@ fn first_contact(accepted: &[(String, String)], system: &str, identity: &Identit
 
 /// A new server may still be starting: asked a few times.
 async fn new_identity(scope: &checks::Scope, name: &str) -> Option<Identity> {
-    let system = checks::system(scope, name).ok()?;
     for _ in 0..5 {
-        match read_identity(&system).await? {
+        match read_identity(scope, name).await? {
             IdentityRead::Is(identity) => return Some(identity),
             IdentityRead::NoAnswer(why, _) => tracing::info!(name, why, "the new target"),
         }
@@ -497,17 +492,26 @@ async fn new_identity(scope: &checks::Scope, name: &str) -> Option<Identity> {
 }
 
 /// `None`: this kind of system has no identity in this version.
-async fn read_identity(system: &crate::domain::runbook::System) -> Option<IdentityRead> {
-    match tokio::time::timeout(IDENTITY, systems::identity(system, IDENTITY)).await {
+async fn read_identity(scope: &checks::Scope, name: &str) -> Option<IdentityRead> {
+    let system = match checks::system(scope, name) {
+        Ok(system) => system,
+        Err(trouble) => return Some(IdentityRead::NoAnswer(trouble.to_string(), None)),
+    };
+    let read = async {
+        let reached = checks::reached(scope, name, IDENTITY).await?;
+        let read = systems::identity(&reached.system, IDENTITY).await;
+        read.map_err(|trouble| reached.explain(trouble))
+    };
+    match tokio::time::timeout(IDENTITY, read).await {
         Ok(Ok(Some(identity))) => Some(IdentityRead::Is(identity)),
         Ok(Ok(None)) => None,
         Ok(Err(trouble)) => Some(IdentityRead::NoAnswer(
             trouble.to_string(),
-            systems::endpoint(system),
+            systems::endpoint(&system),
         )),
         Err(_) => Some(IdentityRead::NoAnswer(
             "no answer within 3 s".to_owned(),
-            systems::endpoint(system),
+            systems::endpoint(&system),
         )),
     }
 }

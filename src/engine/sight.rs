@@ -8,7 +8,9 @@ use crate::{
         incident::Incident,
         native::Native,
         plan,
-        runbook::{Action, Check, Runbook, Script, Step, Undo, VarType, scripts, variable},
+        runbook::{
+            Action, Check, Runbook, Script, Step, SystemKind, Undo, VarType, scripts, variable,
+        },
     },
     supervisor::spec::{Spec, Work},
     values::Values,
@@ -61,6 +63,7 @@ pub(super) fn scope(
         workdir: workdir.to_owned(),
         env: plain_env(runbook, incident),
         hidden: hidden_env(runbook),
+        pins: pins(incident),
     }
 }
 
@@ -243,11 +246,24 @@ pub(super) fn spec(
         fixed: fixed(incident),
         capture,
         set: if undo { Vec::new() } else { set.collect() },
+        kubeconfigs_out: kubeconfigs_out(runbook, step, undo),
         remote: step.remote && !undo,
         timeout: step.timeout,
         stop: step.stop,
         no_redact: vault.no_redact(),
     }
+}
+
+/// The clusters that a step replaces, and where the new one's kubeconfig is written.
+fn kubeconfigs_out(runbook: &Runbook, step: &Step, undo: bool) -> Vec<(String, String)> {
+    let replaced = step.replaces.iter().filter(|_| !undo);
+    replaced
+        .filter(|name| {
+            let system = runbook.systems.get(&name.text);
+            system.is_some_and(|s| s.kind == SystemKind::Kubernetes)
+        })
+        .map(|name| (name.text.clone(), format!("{}.kubeconfig", name.text)))
+        .collect()
 }
 
 fn pins(incident: &Incident) -> HashMap<String, Identity> {

@@ -1,4 +1,8 @@
-//! Parts of a small world in which recoveries are rehearsed. They are clients like any other: what they
-//! serve also works with the real thing on the other side.
+//! Parts of a small world to rehearse in. This version has the node of a cluster, which plays its pods or
+//! runs them for real.
 
+mod container;
+mod kubelet;
 pub mod node;
+mod slot;
+mod volumes;

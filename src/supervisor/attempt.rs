@@ -9,20 +9,24 @@ use super::{
     spec::{BALLAST, COMMAND, EXIT, Exit, FromAttempt, Pids, Spec, TREE_LOCK, Work},
 };
 use crate::{
+    actions,
     checks::{self, Scope},
     clock,
     domain::{
         event::{CheckPhase, CheckResult, Ending, Outcome},
         redact::Redactor,
-        runbook::variable,
+        runbook::{Capture, variable},
         text::Clean,
     },
     logs::LogWriter,
     private::{self, Open},
+    systems::kubernetes::kubeconfig,
+    values,
 };
 use indexmap::IndexMap;
 use rustix::fd::OwnedFd;
 use std::{
+    collections::HashMap,
     fs::File,
     io::{self, Read, Write},
     path::Path,
@@ -121,6 +125,7 @@ async fn supervise(spec: Spec, ready: OwnedFd, lock: OwnedFd) -> io::Result<()> 
             env: spec.check_env.clone(),
             // This process was started without them.
             hidden: Vec::new(),
+            pins: spec.pins.clone(),
         },
         redactor,
         checks: Vec::new(),
@@ -134,6 +139,7 @@ async fn supervise(spec: Spec, ready: OwnedFd, lock: OwnedFd) -> io::Result<()> 
         Work::Script { .. } | Work::Native(_) => {
             let (ended, left) = command::run(
                 &spec,
+                &attempt.scope,
                 &mut log,
                 &mut control,
                 attempt.redactor.clone(),
@@ -146,7 +152,20 @@ async fn supervise(spec: Spec, ready: OwnedFd, lock: OwnedFd) -> io::Result<()> 
         }
         Work::Check(check) => {
             say_ready(ready);
-            let look = checks::run(check, CheckPhase::Check, &attempt.scope, &attempt.redactor);
+            let scope = &attempt.scope;
+            let mut tell = |seen: &str| {
+                log.append(
+                    crate::logs::StreamName::Out,
+                    format!("saw {seen}; waiting\n").as_bytes(),
+                );
+            };
+            let look = checks::run_telling(
+                check,
+                CheckPhase::Check,
+                scope,
+                &attempt.redactor,
+                &mut tell,
+            );
             let (result, ended) = interruptible(look, &mut control, spec.timeout).await;
             if let Some(result) = result {
                 log.append(crate::logs::StreamName::Out, describe(&result).as_bytes());
@@ -312,6 +331,12 @@ impl Attempt {
             self.reason = Some(said(failed));
             return (Outcome::Failed, true);
         }
+        if matches!(spec.work, Work::Native(_))
+            && let Ok(why) = std::fs::read_to_string(actions::UNKNOWN)
+        {
+            self.reason = Some(why);
+            return (Outcome::Unknown, false);
+        }
         if !ended.success() && !spec.remote {
             self.reason = Some(match (ended.exit_code(), ended.signal()) {
                 (Some(code), _) => format!("exit {code}"),
@@ -320,7 +345,10 @@ impl Attempt {
             });
             return (Outcome::Failed, false);
         }
-        let captured = self.capture(spec, ended);
+        let captured = match self.objects(spec).await {
+            Ok(objects) => self.capture(spec, ended, &objects),
+            Err(why) => Err(why),
+        };
         self.show_held(ended, log);
         if let Err(why) = captured {
             self.reason = Some(why);
@@ -351,7 +379,17 @@ impl Attempt {
         let _ = private::replace_lazily(&Path::new(".").join(COMMAND), &so_far);
         let mut failed = None;
         for check in &spec.verify {
-            let look = checks::run(check, CheckPhase::Verify, &self.scope, &self.redactor);
+            let mut tell = |seen: &str| {
+                let line = format!("not yet: {seen}\n");
+                log.append(crate::logs::StreamName::Err, line.as_bytes());
+            };
+            let look = checks::run_telling(
+                check,
+                CheckPhase::Verify,
+                &self.scope,
+                &self.redactor,
+                &mut tell,
+            );
             let (result, interrupted) = interruptible(look, control, None).await;
             let Some(result) = result else {
                 self.reason = Some("stopped by a person while it was verified".to_owned());
@@ -404,8 +442,29 @@ impl Attempt {
         Ok(())
     }
 
+    /// What stands in the objects of a cluster that captures name, by the name of the capture.
+    async fn objects(&self, spec: &Spec) -> Result<HashMap<String, String>, String> {
+        let mut all = HashMap::new();
+        for (name, how, _) in &spec.capture {
+            if let Capture::Object { object, json } = how {
+                let fill = |text: &str| self.scope.values.fill(text).map_err(|m| m.to_string());
+                let (what, pointer) = (fill(object)?, fill(json)?);
+                let read = capture::object(spec, &self.scope, &what, &pointer)
+                    .await
+                    .map_err(|why| format!("nothing to capture into `{name}`: {why}"))?;
+                all.insert(name.clone(), read);
+            }
+        }
+        Ok(all)
+    }
+
     /// Captures into values and secrets; from here on later texts may name them.
-    fn capture(&mut self, spec: &Spec, ended: &Ended) -> Result<(), String> {
+    fn capture(
+        &mut self,
+        spec: &Spec,
+        ended: &Ended,
+        objects: &HashMap<String, String>,
+    ) -> Result<(), String> {
         for (name, how, secret) in &spec.capture {
             let seen = self
                 .checks
@@ -417,8 +476,11 @@ impl Attempt {
                 // What `verify` will see is captured after it has looked.
                 continue;
             }
-            let found = capture::cut(how, &ended.stdout, seen)
-                .map_err(|why| format!("nothing to capture into `{name}`: {why}"))?;
+            let found = match objects.get(name) {
+                Some(read) => read.clone(),
+                None => capture::cut(how, &ended.stdout, seen)
+                    .map_err(|why| format!("nothing to capture into `{name}`: {why}"))?,
+            };
             if *secret {
                 let value = capture::secret(&found)
                     .map_err(|why| format!("the secret `{name}` was not fetched: {why}"))?;
@@ -480,10 +542,39 @@ impl Attempt {
             let value = self.scope.values.fill(text).map_err(|m| m.to_string())?;
             self.set.push((name.clone(), value));
         }
+        self.new_kubeconfigs(spec)?;
         for (name, value) in &self.set {
             self.scope.values.plain.insert(name.clone(), value.clone());
             let exported = variable::exports(name, variable::VarType::Text, value);
             self.scope.env.extend(exported);
+        }
+        Ok(())
+    }
+
+    /// A kubeconfig that the step wrote for the cluster that takes the place of another one.
+    fn new_kubeconfigs(&mut self, spec: &Spec) -> Result<(), String> {
+        for (system, file) in &spec.kubeconfigs_out {
+            let file = spec.dir.join(file);
+            if !file.exists() {
+                continue;
+            }
+            private::only_ours(&file)
+                .map_err(|e| format!("{} cannot be made private: {e}", file.display()))?;
+            let wanted = spec.systems.get(system).and_then(|written| {
+                let mut values = self.scope.values.clone();
+                values.plain.extend(self.set.iter().cloned());
+                let filled = values.system(written).ok()?;
+                filled.fields.get("context").cloned()
+            });
+            let context = kubeconfig::context_in(&file, wanted.as_deref())
+                .map_err(|why| format!("the kubeconfig of the new `{system}`: {why}"))?;
+            let file = file.display().to_string();
+            self.set.push((values::kubeconfig_of(system), file));
+            self.set.push((values::context_of(system), context));
+        }
+        // Whom the new one is compared with comes after a person has seen it.
+        for (system, _) in &spec.kubeconfigs_out {
+            self.scope.pins.remove(system);
         }
         Ok(())
     }

@@ -1,7 +1,62 @@
 //! What is cut out of a step's output.
 
-use crate::domain::runbook::Capture;
+use super::spec::{Spec, Work};
+use crate::{
+    checks::{self, Scope},
+    domain::{
+        native::Native,
+        runbook::{Capture, SystemKind},
+    },
+    systems::kubernetes::{self, kinds::Place},
+};
 use regex::Regex;
+use std::time::Duration;
+
+/// How long an object may take to read.
+const READ: Duration = Duration::from_secs(15);
+
+/// What stands at a pointer in an object of the cluster that the step speaks to, or the only one there is.
+pub(super) async fn object(
+    spec: &Spec,
+    scope: &Scope,
+    what: &str,
+    pointer: &str,
+) -> Result<String, String> {
+    let clusters = || {
+        let all = scope.systems.values();
+        all.filter(|s| s.kind == SystemKind::Kubernetes)
+    };
+    let of_step = match &spec.work {
+        Work::Native(words) => words["system"].as_str(),
+        Work::Script { .. } | Work::Check(_) | Work::Nothing => None,
+    };
+    let name = match (of_step, clusters().count()) {
+        (Some(name), _) => name.to_owned(),
+        (None, 1) => clusters().map(|s| s.name.text.clone()).collect(),
+        (None, n) => {
+            return Err(format!("{what} is an object of which of {n} clusters?"));
+        }
+    };
+    let system = checks::system(scope, &name).map_err(|t| t.to_string())?;
+    let read = async {
+        let mut cluster = kubernetes::connect(&system, READ).await?;
+        if let Work::Native(words) = &spec.work
+            && let Some(namespace) = Native::read(words).ok().and_then(|n| n.namespace)
+            && let Ok(namespace) = scope.values.fill(&namespace)
+        {
+            cluster.namespace = namespace;
+        }
+        let place = Place::of(&cluster, what).await?;
+        cluster.get(&place.path(&cluster.namespace)).await
+    };
+    let found = read.await.map_err(|t| t.to_string())?;
+    let found = found.ok_or_else(|| format!("{what} is not there"))?;
+    match found.pointer(pointer) {
+        None | Some(serde_json::Value::Null) => Err(format!("nothing stands at {pointer} of {what}")),
+        Some(serde_json::Value::String(text)) => Ok(text.clone()),
+        Some(other) => Ok(other.to_string()),
+    }
+}
 
 /// The captured text, or why there is none.
 pub(super) fn cut(how: &Capture, stdout: &[u8], seen: Option<&str>) -> Result<String, String> {
@@ -34,9 +89,7 @@ pub(super) fn cut(how: &Capture, stdout: &[u8], seen: Option<&str>) -> Result<St
                 Some(other) => Ok(other.to_string()),
             }
         }
-        Capture::Object { object, .. } => Err(format!(
-            "{object} is an object of a cluster, which this version cannot reach"
-        )),
+        Capture::Object { object, .. } => Err(format!("{object} was not looked at")),
         Capture::Seen => seen
             .map(str::to_owned)
             .ok_or_else(|| "no check has looked".to_owned()),

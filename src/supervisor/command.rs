@@ -9,6 +9,7 @@ use super::{
     spec::{FromAttempt, SCRIPT, Spec, ToAttempt, Work},
 };
 use crate::{
+    checks::Scope,
     domain::{
         event::CheckResult,
         redact::{Redactor, Stream},
@@ -176,12 +177,13 @@ struct Started {
 /// Runs the command to its end. The second value is what must be drained after the record is written.
 pub(super) async fn run(
     spec: &Spec,
+    scope: &Scope,
     log: &mut LogWriter,
     control: &mut Control,
     redactor: Arc<Redactor>,
     ready: OwnedFd,
 ) -> (Ended, Option<Leftover>) {
-    let started = match start(spec, &redactor) {
+    let started = match start(spec, scope, &redactor) {
         Ok(started) => started,
         Err(why) => {
             note_pids(None);
@@ -432,7 +434,7 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-fn start(spec: &Spec, redactor: &Arc<Redactor>) -> Result<Started, String> {
+fn start(spec: &Spec, scope: &Scope, redactor: &Arc<Redactor>) -> Result<Started, String> {
     let (text, shell, tty, size) = match &spec.work {
         Work::Script {
             text,
@@ -457,6 +459,24 @@ fn start(spec: &Spec, redactor: &Arc<Redactor>) -> Result<Started, String> {
         .current_dir(&spec.workdir)
         .envs(spec.env.iter().map(|(k, v)| (k, v)))
         .kill_on_drop(false);
+    // A script's own `env:` may still say otherwise.
+    let kubeconfig = match spec.env.iter().any(|(name, _)| name == "KUBECONFIG") {
+        true => None,
+        false => scope.kubeconfig().map_err(|turned| turned.to_string())?,
+    };
+    if let Some(private) = &kubeconfig {
+        private.give(&mut command);
+    }
+    for (system, file) in &spec.kubeconfigs_out {
+        let name = match spec.kubeconfigs_out.len() {
+            1 => "BLACKSTART_KUBECONFIG_OUT".to_owned(),
+            _ => format!(
+                "BLACKSTART_KUBECONFIG_OUT_{}",
+                system.to_ascii_uppercase().replace('-', "_")
+            ),
+        };
+        command.env(name, spec.dir.join(file));
+    }
     let withheld = spec.capture.iter().any(|(_, _, secret)| *secret);
     let begun = if *tty {
         on_terminal(&mut command, *size, redactor)

@@ -29,6 +29,7 @@ impl Progress {
             workdir: spec.workdir.clone(),
             env: spec.check_env.clone(),
             hidden: Vec::new(),
+            pins: spec.pins.clone(),
         };
         let every = spec.every;
         let task = tokio::spawn(async move {

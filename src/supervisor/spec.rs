@@ -54,6 +54,9 @@ pub struct Spec {
     pub fixed: Vec<String>,
     /// Values that take effect, for `verify` already, when the action has succeeded.
     pub set: Vec<(String, String)>,
+    /// Clusters that the step replaces, each with the file, in the attempt's folder, into which it may write
+    /// the new one's kubeconfig.
+    pub kubeconfigs_out: Vec<(String, String)>,
     pub remote: bool,
     pub timeout: Option<Duration>,
     pub stop: StopLadder,

@@ -50,7 +50,9 @@ async fn client(
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         builder = builder.tls_backend_preconfigured(tls);
     }
-    if let (Some(to), Some(host)) = (field(system, "connect_to"), url.host_str()) {
+    let elsewhere = system.through.as_deref();
+    let elsewhere = elsewhere.or_else(|| field(system, "connect_to"));
+    if let (Some(to), Some(host)) = (elsewhere, url.host_str()) {
         let address = tokio::net::lookup_host(to)
             .await
             .ok()

@@ -3,9 +3,14 @@
 //! Errors are told apart in words: *down* is about the cluster, *cannot tell* about our credentials,
 //! rights, DNS or route. An expired login must never look like a lost cluster.
 
+pub mod exec;
+pub mod forward;
 pub mod kinds;
+pub mod kubeconfig;
 mod plugin;
 pub mod refusal;
+pub mod rights;
+pub mod watch;
 pub mod workloads;
 
 use super::{Trouble, field};
@@ -16,16 +21,19 @@ use crate::{
 use http::Request;
 use kube::{
     Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
+    client::{Body as Sent, ClientBuilder},
+    config::KubeConfigOptions,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::{error::Error, io, path::Path, time::Duration};
+use std::{error::Error, io, time::Duration};
+use tower::util::MapRequestLayer;
 
 /// How long a connection may take; each request has its own deadline besides.
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// A client of one cluster, aimed at one namespace.
+#[derive(Clone)]
 pub struct Cluster {
     pub client: Client,
     pub namespace: String,
@@ -42,7 +50,8 @@ pub async fn connect(system: &System, deadline: Duration) -> Result<Cluster, Tro
     let authority = authority.map(|der| hex(&Sha256::digest(der)));
     let named = field(system, "namespace").map(str::to_owned);
     let namespace = named.unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config).map_err(|e| trouble(&e))?;
+    let built = ClientBuilder::try_from(config).map_err(|e| trouble(&e))?;
+    let client = built.with_layer(&MapRequestLayer::new(one_protocol)).build();
     Ok(Cluster {
         client,
         namespace,
@@ -53,57 +62,18 @@ pub async fn connect(system: &System, deadline: Duration) -> Result<Cluster, Tro
 
 /// From the kubeconfig that the system names, the usual one, or the pod that we run in.
 async fn config(system: &System, deadline: Duration) -> Result<Config, Trouble> {
-    let context = field(system, "context").map(str::to_owned);
-    let file = field(system, "kubeconfig");
-    let read = match file {
-        Some(file) => Kubeconfig::read_from(Path::new(file)),
-        None => Kubeconfig::read(),
+    let Some(mut kubeconfig) = kubeconfig::of(system)? else {
+        let config = Config::incluster()
+            .map_err(|e| ours(&e, "is a service account mounted into this pod?"))?;
+        return Ok(quiet(config));
     };
-    let mut kubeconfig = match read {
-        Ok(kubeconfig) => kubeconfig,
-        Err(e) => {
-            let inside = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-            if file.is_none() && context.is_none() && inside {
-                let config = Config::incluster()
-                    .map_err(|e| ours(&e, "is a service account mounted into this pod?"))?;
-                return Ok(quiet(config));
-            }
-            return Err(ours(
-                &e,
-                "where is the kubeconfig? KUBECONFIG, ~/.kube/config, or `kubeconfig:` of the system",
-            ));
-        }
-    };
-    if let Some(name) = &context
-        && !kubeconfig.contexts.iter().any(|c| c.name == *name)
-    {
-        let names: Vec<&str> = kubeconfig
-            .contexts
-            .iter()
-            .map(|c| c.name.as_str())
-            .collect();
-        return Err(Trouble::cannot_tell(
-            format!("the kubeconfig has no context `{name}`"),
-            crate::domain::finding::did_you_mean(name, names),
-        ));
-    }
-    let current = context.as_ref().or(kubeconfig.current_context.as_ref());
-    let of = kubeconfig.contexts.iter();
-    let mut of = of.filter(|c| Some(&c.name) == current);
-    let user = of.next().and_then(|c| c.context.as_ref()?.user.clone());
     for named in &mut kubeconfig.auth_infos {
-        if Some(&named.name) == user.as_ref()
-            && let Some(auth) = &mut named.auth_info
-        {
+        if let Some(auth) = &mut named.auth_info {
             // Before whoever asks gives up: so that it is said why.
             plugin::resolve(auth, deadline.mul_f32(0.8)).await?;
         }
     }
-    let options = KubeConfigOptions {
-        context,
-        ..KubeConfigOptions::default()
-    };
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options)
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(|e| {
             ours(
@@ -114,10 +84,24 @@ async fn config(system: &System, deadline: Duration) -> Result<Config, Trouble> 
     Ok(quiet(config))
 }
 
+/// The fifth protocol of exec is spoken by new servers only, and by them translated for the nodes: the
+/// fourth is understood by all, and the same everywhere.
+fn one_protocol(mut request: Request<Sent>) -> Request<Sent> {
+    let name = http::header::SEC_WEBSOCKET_PROTOCOL;
+    if request.headers().contains_key(&name) {
+        let fourth = http::HeaderValue::from_static("v4.channel.k8s.io");
+        request.headers_mut().insert(name, fourth);
+    }
+    request
+}
+
 /// Every try is one that somebody asked for.
 fn quiet(mut config: Config) -> Config {
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);
+    // So that audit logs tell what we did from what others did.
+    let agent = http::HeaderValue::from_static(concat!("blackstart/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((http::header::USER_AGENT, agent));
     config
 }
 
@@ -129,6 +113,17 @@ fn ours(error: &dyn Error, help: &str) -> Trouble {
         source = cause.source();
     }
     Trouble::cannot_tell(said, help)
+}
+
+/// The last of the causes: what really happened.
+fn deepest(error: &dyn Error) -> String {
+    let mut said = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        said = cause.to_string();
+        source = cause.source();
+    }
+    said
 }
 
 impl Cluster {

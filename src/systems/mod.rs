@@ -54,6 +54,20 @@ pub async fn identity(system: &System, deadline: Duration) -> Result<Option<Iden
     }
 }
 
+/// A TCP connection to a system: to its address, or through the port-forward that stands for it.
+pub(crate) async fn dial(
+    system: &System,
+    host: &str,
+    port: u16,
+) -> Result<tokio::net::TcpStream, Trouble> {
+    match &system.through {
+        None => postgres::dial(host, port).await,
+        Some(door) => tokio::net::TcpStream::connect(door)
+            .await
+            .map_err(|e| postgres::io_trouble(door, &e)),
+    }
+}
+
 /// Where a filled-in system is, as its identity says it.
 pub fn endpoint(system: &System) -> Option<String> {
     let default = match system.kind {
@@ -63,7 +77,12 @@ pub fn endpoint(system: &System) -> Option<String> {
             return None;
         }
     };
-    let host = field(system, "host").unwrap_or("localhost");
+    let host = match (field(system, "host"), &system.via) {
+        (Some(host), _) => host,
+        (None, None) => "localhost",
+        // Only its cluster says under which name it is there.
+        (None, Some(_)) => return None,
+    };
     Some(format!("{host}:{}", port(system, default).ok()?))
 }
 

@@ -31,7 +31,7 @@ pub async fn connect(system: &System, deadline: Duration) -> Result<Connected, T
     if let Some(password) = field(system, "password") {
         config.password(password);
     }
-    if host.starts_with('/') {
+    if host.starts_with('/') && system.through.is_none() {
         config.ssl_mode(SslMode::Disable);
         let path = format!("{host}/.s.PGSQL.{port}");
         let stream = UnixStream::connect(&path)
@@ -47,7 +47,7 @@ pub async fn connect(system: &System, deadline: Duration) -> Result<Connected, T
             certificate: None,
         });
     }
-    let stream = dial(host, port).await?;
+    let stream = super::dial(system, host, port).await?;
     let verify = match field(system, "tls").unwrap_or("verify-full") {
         "disable" => {
             config.ssl_mode(SslMode::Disable);

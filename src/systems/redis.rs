@@ -1,17 +1,13 @@
 //! A Redis: one connection, one command, closed again.
 
-use super::{
-    Trouble, field, port,
-    postgres::{dial, io_trouble},
-    tls,
-};
+use super::{Trouble, dial, field, port, postgres::io_trouble, tls};
 use crate::domain::{event::Identity, runbook::System};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo,
-    RedisConnectionInfo, RedisError, ServerErrorKind, TlsCertificates, Value,
-    aio::MultiplexedConnection,
+    RedisConnectionInfo, RedisError, RedisFuture, ServerErrorKind, TlsCertificates, Value,
+    aio::MultiplexedConnection, io::AsyncDNSResolver,
 };
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 pub async fn connect(
     system: &System,
@@ -20,7 +16,7 @@ pub async fn connect(
     let host = field(system, "host").unwrap_or("localhost").to_owned();
     let port = port(system, 6379)?;
     // The client's own errors do not tell a refusal from a missing route.
-    drop(dial(&host, port).await?);
+    drop(dial(system, &host, port).await?);
     let secured = !matches!(field(system, "tls"), Some("disable" | "false"));
     let addr = if secured {
         ConnectionAddr::TcpTls {
@@ -64,14 +60,31 @@ pub async fn connect(
     } else {
         Client::open(info)
     };
-    let config = AsyncConnectionConfig::new()
+    let mut config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(deadline))
         .set_response_timeout(Some(deadline));
+    if let Some(door) = system.through.as_ref().and_then(|d| d.parse().ok()) {
+        config = config.set_dns_resolver(Door(door));
+    }
     client
         .map_err(|e| trouble(&e))?
         .get_multiplexed_async_connection_with_config(&config)
         .await
         .map_err(|e| trouble(&e))
+}
+
+/// Whatever the server is called, it is behind this door.
+struct Door(SocketAddr);
+
+impl AsyncDNSResolver for Door {
+    fn resolve<'a, 'b: 'a>(
+        &'a self,
+        _host: &'b str,
+        _port: u16,
+    ) -> RedisFuture<'a, Box<dyn Iterator<Item = SocketAddr> + Send + 'a>> {
+        let only: Box<dyn Iterator<Item = SocketAddr> + Send> = Box::new(std::iter::once(self.0));
+        Box::pin(std::future::ready(Ok(only)))
+    }
 }
 
 /// What an error says, and about whom.

@@ -9,7 +9,7 @@ use crate::harness::{
 };
 use serde_json::{Value, json};
 
-const HEAD: &str = "blackstart: 1
+pub(crate) const HEAD: &str = "blackstart: 1
 id: cluster
 title: A cluster
 variables:
@@ -24,20 +24,20 @@ procedures:
 ";
 
 /// A cluster with the namespace `shop`, and a home that knows it.
-struct Shop {
-    cluster: ControlPlane,
-    home: Blackstart,
+pub(crate) struct Shop {
+    pub(crate) cluster: ControlPlane,
+    pub(crate) home: Blackstart,
 }
 
 /// What came of an action.
-struct Done {
-    outcome: String,
-    log: String,
-    run: Run,
+pub(crate) struct Done {
+    pub(crate) outcome: String,
+    pub(crate) log: String,
+    pub(crate) run: Run,
 }
 
 impl Shop {
-    fn open() -> Self {
+    pub(crate) fn open() -> Self {
         let cluster = ControlPlane::with_workers();
         cluster.make("/api/v1/namespaces", &json!({"metadata": {"name": "shop"}}));
         let home = Blackstart::new().with("NEW_PASSWORD", "hunter2-hunter2");
@@ -46,11 +46,17 @@ impl Shop {
     }
 
     /// One step with these words, run headless.
-    fn act(&self, words: &str) -> Done {
-        let runbook = self.home.write(
-            "act.yaml",
-            format!("{HEAD}      - {{ id: a, title: A, budget: 1m, expect: done, kubernetes: {{ system: cluster, {words} }} }}\n"),
-        );
+    pub(crate) fn act(&self, words: &str) -> Done {
+        self.step(&format!(
+            "{{ id: a, title: A, budget: 1m, expect: done, kubernetes: {{ system: cluster, {words} }} }}"
+        ))
+    }
+
+    /// One step as it is written, called `a`, run headless.
+    pub(crate) fn step(&self, text: &str) -> Done {
+        let runbook = self
+            .home
+            .write("act.yaml", format!("{HEAD}      - {text}\n"));
         let config = format!("config_file={}", self.home.file("kubeconfig"));
         let run = self
             .home
@@ -67,12 +73,12 @@ impl Shop {
     }
 
     #[track_caller]
-    fn good(&self, words: &str, says: &[&str]) -> String {
+    pub(crate) fn good(&self, words: &str, says: &[&str]) -> String {
         self.ends(words, "succeeded", says)
     }
 
     #[track_caller]
-    fn bad(&self, words: &str, says: &[&str]) -> String {
+    pub(crate) fn bad(&self, words: &str, says: &[&str]) -> String {
         self.ends(words, "failed", says)
     }
 
@@ -96,7 +102,7 @@ impl Shop {
         done.log
     }
 
-    fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         self.cluster.ask("GET", path, &Value::Null)
     }
 

@@ -21,6 +21,7 @@ mod lint;
 mod lint_rules;
 mod looking;
 mod platform;
+mod pods;
 mod recovery;
 mod schema;
 mod secrets;

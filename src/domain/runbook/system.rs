@@ -87,8 +87,11 @@ pub struct System {
     pub fields: IndexMap<String, String>,
     /// HTTP headers, which may hold secrets.
     pub headers: Vec<(Name, String)>,
-    /// Reached through a port-forward: read, not done by this version.
+    /// Reached through a port-forward into a cluster.
     pub via: Option<serde_json::Value>,
+    /// Where its port-forward stands, while there is one.
+    #[serde(default)]
+    pub through: Option<String>,
 }
 
 impl System {
@@ -160,7 +163,13 @@ impl System {
             fields,
             headers,
             via,
+            through: None,
         }
+    }
+
+    /// The cluster that it is reached through.
+    pub fn through_cluster(&self) -> Option<&str> {
+        self.via.as_ref()?["kubernetes"].as_str()
     }
 
     /// Every text that may hold `${…}`, with whether a secret may stand there.

@@ -341,6 +341,10 @@ impl Variable {
 }
 
 pub fn exports(name: &str, kind: VarType, value: &str) -> Vec<(String, String)> {
+    if name.contains('@') {
+        // What the incident itself remembers of a system.
+        return Vec::new();
+    }
     let upper = name.to_ascii_uppercase();
     let mut out = vec![(upper.clone(), value.to_owned())];
     if kind == VarType::Timestamp

@@ -24,6 +24,7 @@ pub(super) fn start(
         values: spec.values.clone(),
         folder: spec.workdir.clone(),
         attempt: unique(&spec.dir),
+        dir: spec.dir.clone(),
     };
     let mut bytes = serde_json::to_vec(&order).map_err(|e| e.to_string())?;
     let mut command = Command::new("/proc/self/exe");

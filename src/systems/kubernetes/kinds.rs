@@ -137,6 +137,10 @@ impl Place {
         }
     }
 
+    pub(crate) fn namespaced(&self) -> bool {
+        self.namespaced
+    }
+
     /// `apps/v1`, or `v1`.
     pub(crate) fn group_version(&self) -> &str {
         let base = self.base.strip_prefix("apis/");

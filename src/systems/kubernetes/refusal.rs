@@ -10,6 +10,33 @@ pub struct Refusal {
     pub help: String,
 }
 
+/// A request that may have reached the API server, and whose answer did not come back.
+pub fn is_unanswered(error: &kube::Error) -> bool {
+    if matches!(error, kube::Error::Api(_) | kube::Error::Auth(_)) {
+        return false;
+    }
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            match io.kind() {
+                std::io::ErrorKind::ConnectionRefused
+                | std::io::ErrorKind::HostUnreachable
+                | std::io::ErrorKind::NetworkUnreachable
+                | std::io::ErrorKind::NotFound => return false,
+                std::io::ErrorKind::TimedOut
+                | std::io::ErrorKind::ConnectionReset
+                | std::io::ErrorKind::BrokenPipe
+                | std::io::ErrorKind::UnexpectedEof => return true,
+                _ => {}
+            }
+        }
+        source = cause.source();
+    }
+    let said = super::deepest(error);
+    // What hyper says of a connection that ended before its answer was whole.
+    said.contains("connection closed") || said.contains("incomplete")
+}
+
 pub fn of(error: &kube::Error) -> Refusal {
     match error {
         kube::Error::Api(status) => of_status(status),

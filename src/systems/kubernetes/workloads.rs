@@ -119,13 +119,17 @@ pub(crate) fn query(text: &str) -> String {
         .collect()
 }
 
-pub(crate) async fn pods_of(cluster: &Cluster, selector: &str) -> Result<Vec<Value>, Trouble> {
-    let path = format!(
+/// Where pods of a selector are listed.
+pub(crate) fn pods_path(cluster: &Cluster, selector: &str) -> String {
+    format!(
         "/api/v1/namespaces/{}/pods?labelSelector={}",
         cluster.namespace,
         query(selector)
-    );
-    Ok(items(cluster.get(&path).await?))
+    )
+}
+
+pub(crate) async fn pods_of(cluster: &Cluster, selector: &str) -> Result<Vec<Value>, Trouble> {
+    Ok(items(cluster.get(&pods_path(cluster, selector)).await?))
 }
 
 /// The pods that a workload, a job or a replica set owns, as a selector.

@@ -5,23 +5,38 @@ use base64::Engine;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::{
-    path::PathBuf,
+    fs,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 use tempfile::TempDir;
 
 const ADMIN: &str = "admin-token-of-the-test";
 const VIEWER: &str = "viewer-token-of-the-test";
+const OTHER: &str = "other-token-of-the-test";
+const WORKERS: &str = "workers-token-of-the-test";
 
 /// etcd and kube-apiserver: what a status says, a test has set. With `with_workers` also
 /// controller-manager, scheduler and our own node without machine.
 pub(crate) struct ControlPlane {
     workers: Vec<Daemon>,
     api: Daemon,
+    /// The API server's words, to start it again.
+    words: Vec<String>,
     _etcd: Daemon,
     folder: TempDir,
     port: u16,
 }
+
+/// Who wrote, in the order of an audit log: `user verb path → code`.
+const POLICY: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- { level: None, verbs: [get, list, watch] }
+- { level: None, resources: [{ group: authorization.k8s.io }, { group: coordination.k8s.io }, { group: \"\", resources: [events] }] }
+- level: Metadata
+";
 
 fn program(name: &str) -> PathBuf {
     let folder = std::env::var_os("KUBEBUILDER_ASSETS")
@@ -69,56 +84,39 @@ impl ControlPlane {
                 .arg(file("sa.key"))
                 .arg("2048"),
         );
-        let users = format!("{ADMIN},admin,1,\"system:masters\"\n{VIEWER},viewer,2,\"viewers\"\n");
-        std::fs::write(file("tokens.csv"), users).unwrap();
-        let mut api = Command::new(program("kube-apiserver"));
-        api.arg(format!("--etcd-servers={}", at(clients)))
-            .arg(format!("--secure-port={port}"))
-            .args([
+        let users = format!(
+            "{ADMIN},admin,1,\"system:masters\"\n{VIEWER},viewer,2,\"viewers\"\n{OTHER},other,3,\"system:masters\"\n{WORKERS},workers,4,\"system:masters\"\n"
+        );
+        fs::write(file("tokens.csv"), users).unwrap();
+        fs::write(file("audit.yaml"), POLICY).unwrap();
+        let flag = |name: &str, file: PathBuf| format!("--{name}={}", file.display());
+        let mut words = vec![
+            format!("--etcd-servers={}", at(clients)),
+            format!("--secure-port={port}"),
+            flag("cert-dir", file("certs")),
+            flag("token-auth-file", file("tokens.csv")),
+            flag("service-account-signing-key-file", file("sa.key")),
+            flag("service-account-key-file", file("sa.key")),
+            flag("audit-policy-file", file("audit.yaml")),
+            flag("audit-log-path", file("audit.log")),
+        ];
+        words.extend(
+            [
                 "--bind-address=127.0.0.1",
                 "--advertise-address=127.0.0.1",
                 "--authorization-mode=RBAC",
-            ])
-            .args([
                 "--service-cluster-ip-range=10.0.0.0/24",
                 "--service-account-issuer=https://kubernetes.default.svc",
-            ])
-            .args([
                 "--disable-admission-plugins=ServiceAccount",
                 "--api-audiences=api",
-            ])
-            .arg(format!("--cert-dir={}", file("certs").display()))
-            .arg(format!(
-                "--token-auth-file={}",
-                file("tokens.csv").display()
-            ))
-            .arg(format!(
-                "--service-account-signing-key-file={}",
-                file("sa.key").display()
-            ))
-            .arg(format!(
-                "--service-account-key-file={}",
-                file("sa.key").display()
-            ));
-        let mut api = Daemon::start(&mut api, file("api.log"), Signal::KILL);
-        api.ready(|| {
-            let mut ask = Command::new(need("curl", "curl"));
-            ask.args([
-                "-ksSf",
-                "--fail-early",
-                "-H",
-                &format!("Authorization: Bearer {ADMIN}"),
-            ]);
-            let at = format!("https://127.0.0.1:{port}");
-            ask.arg(format!("{at}/api/v1/namespaces/kube-system"));
-            ask.arg(format!("{at}/readyz"));
-            ask.stdin(Stdio::null())
-                .output()
-                .is_ok_and(|o| o.status.success())
-        });
+            ]
+            .map(str::to_owned),
+        );
+        let api = api_server(&words, folder.path(), port);
         Self {
             workers: Vec::new(),
             api,
+            words,
             _etcd: etcd,
             folder,
             port,
@@ -129,24 +127,30 @@ impl ControlPlane {
     pub(crate) fn with_workers() -> Self {
         let mut plane = Self::start();
         let kubeconfig = plane.folder.path().join("workers.kubeconfig");
-        std::fs::write(&kubeconfig, plane.kubeconfig()).unwrap();
+        fs::write(&kubeconfig, plane.kubeconfig().replace(ADMIN, WORKERS)).unwrap();
         let flag = |name: &str| format!("--{name}={}", kubeconfig.display());
+        // Servers of then also listened without TLS; later ones do not know the option any more.
+        let old: &[&str] = if minor() < 24 { &["--port=0"] } else { &[] };
         let mut manager = Command::new(program("kube-controller-manager"));
         manager
             .arg(flag("kubeconfig"))
-            .args(["--leader-elect=false", "--secure-port=0", "--port=0"])
+            .args(["--leader-elect=false", "--secure-port=0"])
+            .args(old)
             .args([
                 "--controllers=*,-csrcleaner,-csrsigning,-csrapproving,-cloud-node-lifecycle,-ttl",
             ])
             .arg("--concurrent-deployment-syncs=2");
         let mut scheduler = Command::new(program("kube-scheduler"));
-        scheduler.arg(flag("kubeconfig")).args([
-            "--leader-elect=false",
-            "--secure-port=0",
-            "--port=0",
-        ]);
+        scheduler
+            .arg(flag("kubeconfig"))
+            .args(["--leader-elect=false", "--secure-port=0"])
+            .args(old);
+        need("bwrap", "bubblewrap");
+        for below in ["images", "disks"] {
+            fs::create_dir_all(plane.node_folder().join(below)).unwrap();
+        }
         let mut node = Command::new(env!("CARGO_BIN_EXE_blackstart"));
-        node.arg("__node").arg(&kubeconfig);
+        node.arg("__node").arg(&kubeconfig).arg(plane.node_folder());
         for (command, name) in [
             (&mut manager, "manager.log"),
             (&mut scheduler, "scheduler.log"),
@@ -160,13 +164,62 @@ impl ControlPlane {
         plane
     }
 
-    /// A kubeconfig with the contexts `admin`, `viewer` and `expired`.
+    /// Where the node keeps its images and disks; see `sandbox/container.rs`.
+    pub(crate) fn node_folder(&self) -> PathBuf {
+        self.folder.path().join("node")
+    }
+
+    /// A program of an image of the node.
+    pub(crate) fn image(&self, image: &str, program: &str, script: &str) {
+        let folder = self.node_folder().join("images").join(image);
+        let path = folder.join(program);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        super::executable(&path, script);
+    }
+
+    /// Everything that was written, but by controllers, the node, and the test itself.
+    pub(crate) fn written(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.path().join("audit.log")).unwrap_or_default();
+        let entries = text.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
+        let ours = entries.filter(|e| {
+            let agent = e["userAgent"].as_str().unwrap_or_default();
+            e["user"]["username"] != "workers" && !agent.starts_with("curl")
+        });
+        ours.map(|e| {
+            format!(
+                "{} {} {} → {}",
+                e["user"]["username"].as_str().unwrap_or_default(),
+                e["verb"].as_str().unwrap_or_default(),
+                e["requestURI"].as_str().unwrap_or_default(),
+                e["responseStatus"]["code"]
+            )
+        })
+        .collect()
+    }
+
+    /// Holds the API server where it is: connections stay, nothing is answered.
+    pub(crate) fn hang(&self) {
+        self.api.tell(Signal::STOP);
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.api.tell(Signal::CONT);
+    }
+
+    /// The same cluster, answered by a new API server.
+    pub(crate) fn start_again(&mut self) {
+        self.api.end();
+        self.api = api_server(&self.words, self.folder.path(), self.port);
+    }
+
+    /// A kubeconfig with the contexts `admin`, `viewer`, `other` and `expired`.
     pub(crate) fn kubeconfig(&self) -> String {
         let authority = std::fs::read(self.folder.path().join("certs/apiserver.crt")).unwrap();
         let authority = base64::engine::general_purpose::STANDARD.encode(authority);
         let users = [
             ("admin", ADMIN),
             ("viewer", VIEWER),
+            ("other", OTHER),
             ("expired", "a-token-that-nobody-knows"),
         ];
         let user = |(name, token): &(&str, &str)| {
@@ -221,6 +274,35 @@ impl ControlPlane {
     pub(crate) fn stop(&mut self) {
         self.api.end();
     }
+}
+
+/// The second number of the version of the API server, as in 1.20.
+fn minor() -> u32 {
+    let said = must(Command::new(program("kube-apiserver")).arg("--version"));
+    let minor = said.split('.').nth(1).and_then(|m| m.parse().ok());
+    minor.unwrap_or_else(|| panic!("a version of Kubernetes: {said}"))
+}
+
+fn api_server(words: &[String], folder: &Path, port: u16) -> Daemon {
+    let mut api = Command::new(program("kube-apiserver"));
+    api.args(words);
+    let mut api = Daemon::start(&mut api, folder.join("api.log"), Signal::KILL);
+    api.ready(|| {
+        let mut ask = Command::new(need("curl", "curl"));
+        ask.args([
+            "-ksSf",
+            "--fail-early",
+            "-H",
+            &format!("Authorization: Bearer {ADMIN}"),
+        ]);
+        let at = format!("https://127.0.0.1:{port}");
+        ask.arg(format!("{at}/api/v1/namespaces/kube-system"));
+        ask.arg(format!("{at}/readyz"));
+        ask.stdin(Stdio::null())
+            .output()
+            .is_ok_and(|o| o.status.success())
+    });
+    api
 }
 
 fn answers(url: &str) -> bool {

@@ -282,6 +282,12 @@ fn postgres_folders() -> Vec<PathBuf> {
         .collect()
 }
 
+/// Writes a program of the test.
+pub(crate) fn executable(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+}
+
 /// Runs a helper to its end and returns what it printed; it must succeed.
 #[track_caller]
 pub(crate) fn must(command: &mut Command) -> String {

@@ -152,6 +152,11 @@ impl Daemon {
         });
     }
 
+    /// Sends it a signal.
+    pub(crate) fn tell(&self, signal: Signal) {
+        send(self.child.id(), signal);
+    }
+
     /// Ends it and waits until it is gone.
     pub(crate) fn end(&mut self) {
         if matches!(self.child.try_wait(), Ok(Some(_))) {

@@ -1,0 +1,320 @@
+//! The door of the node without machine through which an API server reaches its containers: logs, exec
+//! and port-forward, over TLS on loopback.
+
+use super::node::Node;
+use axum::{
+    Router,
+    extract::{
+        Path, RawQuery, State, WebSocketUpgrade,
+        ws::{Message, WebSocket},
+    },
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+    serve::Listener,
+};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::json;
+use std::{io, net::SocketAddr, process::Stdio, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    process::Command,
+    sync::mpsc,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+/// The subprotocol in which each message begins with the number of its channel.
+const CHANNELS: &str = "v4.channel.k8s.io";
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// Opens the door on a free port of loopback, which is returned.
+pub(super) async fn open(node: Arc<Node>) -> io::Result<u16> {
+    let signed = rcgen::generate_simple_self_signed(vec!["localhost".into(), "127.0.0.1".into()])
+        .map_err(io::Error::other)?;
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(signed.signing_key.serialize_der()));
+    crate::systems::tls::install();
+    let tls = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .map_err(io::Error::other)?;
+    let tcp = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let port = tcp.local_addr()?.port();
+    let door = Door {
+        tcp,
+        tls: TlsAcceptor::from(Arc::new(tls)),
+    };
+    let router = Router::new()
+        .route("/exec/{namespace}/{pod}/{container}", get(exec))
+        .route("/containerLogs/{namespace}/{pod}/{container}", get(logs))
+        .route("/portForward/{namespace}/{pod}", get(forward))
+        .with_state(node);
+    tokio::spawn(async move {
+        let _ = axum::serve(door, router).await;
+    });
+    Ok(port)
+}
+
+struct Door {
+    tcp: TcpListener,
+    tls: TlsAcceptor,
+}
+
+impl Listener for Door {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let Ok((stream, from)) = self.tcp.accept().await else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let shaken = tokio::time::timeout(HANDSHAKE, self.tls.accept(stream)).await;
+            if let Ok(Ok(stream)) = shaken {
+                return (stream, from);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.tcp.local_addr()
+    }
+}
+
+/// Values of a query by their name, in order.
+fn values(query: Option<&str>, name: &str) -> Vec<String> {
+    let pairs = query.unwrap_or_default().split('&');
+    pairs
+        .filter_map(|pair| pair.split_once('='))
+        .filter(|(key, _)| *key == name)
+        .map(|(_, value)| decoded(value))
+        .collect()
+}
+
+fn decoded(text: &str) -> String {
+    let mut out = Vec::new();
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'+' => out.push(b' '),
+            b'%' => {
+                let digits = [bytes.next().unwrap_or(b'0'), bytes.next().unwrap_or(b'0')];
+                let digits = String::from_utf8_lossy(&digits).into_owned();
+                out.push(u8::from_str_radix(&digits, 16).unwrap_or(b'?'));
+            }
+            other => out.push(other),
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn is_true(query: Option<&str>, name: &str) -> bool {
+    let all = values(query, name);
+    all.iter().any(|v| v == "1" || v == "true")
+}
+
+type Names = (String, String, String);
+
+async fn logs(
+    State(node): State<Arc<Node>>,
+    Path((namespace, pod, name)): Path<Names>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = query.as_deref();
+    let previous = is_true(query, "previous");
+    let Some(text) = node.log(&namespace, &pod, &name, previous) else {
+        let said = match previous {
+            true => format!("previous terminated container \"{name}\" in pod \"{pod}\" not found"),
+            false => format!("container \"{name}\" in pod \"{pod}\" is waiting to start"),
+        };
+        return (StatusCode::BAD_REQUEST, said).into_response();
+    };
+    let lines = values(query, "tailLines");
+    let lines = lines.first().and_then(|n| n.parse::<usize>().ok());
+    match lines {
+        Some(n) => {
+            let all: Vec<&str> = text.lines().collect();
+            let last = all[all.len().saturating_sub(n)..].join("\n");
+            format!("{last}\n").into_response()
+        }
+        None => text.into_response(),
+    }
+}
+
+async fn exec(
+    State(node): State<Arc<Node>>,
+    Path((namespace, pod, name)): Path<Names>,
+    RawQuery(query): RawQuery,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let query = query.as_deref();
+    let words = values(query, "command");
+    let input = is_true(query, "input") || is_true(query, "stdin");
+    let Some(command) = node.command(&namespace, &pod, &name, &words) else {
+        let said = format!("container not found (\"{name}\")");
+        return (StatusCode::NOT_FOUND, said).into_response();
+    };
+    upgrade
+        .protocols([CHANNELS])
+        .on_upgrade(move |socket| run(socket, command, input, words))
+}
+
+/// A command, and its streams as channels: 0 in, 1 out, 2 err, 3 how it ended.
+async fn run(mut socket: WebSocket, mut command: Command, input: bool, words: Vec<String>) {
+    command
+        .stdin(if input { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(e) => {
+            let status = json!({ "metadata": {}, "status": "Failure", "reason": "InternalError", "message": format!("{e}") });
+            let _ = socket.send(channel(3, status.to_string().as_bytes())).await;
+            return;
+        }
+    };
+    let mut stdin = child.stdin.take();
+    let (tell, mut told) = mpsc::channel::<Message>(16);
+    let out = pump(1, child.stdout.take(), tell.clone());
+    let err = pump(2, child.stderr.take(), tell);
+    let streams = async {
+        tokio::join!(out, err);
+    };
+    tokio::pin!(streams);
+    let (mut streaming, mut listening) = (true, true);
+    while streaming {
+        tokio::select! {
+            () = &mut streams, if streaming => streaming = false,
+            message = told.recv() => {
+                if let Some(message) = message && socket.send(message).await.is_err() {
+                    return;
+                }
+            }
+            message = socket.recv(), if listening => match message {
+                Some(Ok(Message::Binary(bytes))) if bytes.first() == Some(&0) => {
+                    if let Some(stdin) = &mut stdin {
+                        let _ = stdin.write_all(&bytes[1..]).await;
+                    }
+                }
+                Some(Ok(Message::Close(_))) | None => {
+                    // Whoever asked is gone: a kubelet leaves the command alone; so does this.
+                    listening = false;
+                    stdin = None;
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    while let Ok(message) = told.try_recv() {
+        let _ = socket.send(message).await;
+    }
+    drop(stdin);
+    let status = match child.wait().await {
+        Ok(status) if status.success() => json!({ "metadata": {}, "status": "Success" }),
+        Ok(status) => {
+            let code = status.code().unwrap_or(137);
+            json!({ "metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
+                "message": format!("command terminated with non-zero exit code: {}", words.join(" ")),
+                "details": { "causes": [{ "reason": "ExitCode", "message": code.to_string() }] } })
+        }
+        Err(e) => {
+            json!({ "metadata": {}, "status": "Failure", "reason": "InternalError", "message": format!("{e}") })
+        }
+    };
+    let _ = socket.send(channel(3, status.to_string().as_bytes())).await;
+    let _ = socket.send(Message::Close(None)).await;
+}
+
+fn channel(number: u8, bytes: &[u8]) -> Message {
+    let mut all = vec![number];
+    all.extend_from_slice(bytes);
+    Message::Binary(all.into())
+}
+
+async fn pump<R: AsyncReadExt + Unpin>(number: u8, from: Option<R>, tell: mpsc::Sender<Message>) {
+    let Some(mut from) = from else { return };
+    let mut buffer = vec![0; 32 * 1024];
+    while let Ok(n) = from.read(&mut buffer).await {
+        if n == 0 || tell.send(channel(number, &buffer[..n])).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn forward(
+    State(node): State<Arc<Node>>,
+    Path((namespace, pod)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let query = query.as_deref();
+    let mut ports = values(query, "port");
+    ports.extend(values(query, "ports"));
+    let port = ports.first().and_then(|p| p.parse::<u16>().ok());
+    let dial = port.and_then(|port| Some((port, node.dial(&namespace, &pod, port)?)));
+    let Some((port, dial)) = dial else {
+        let said = format!("pod \"{pod}\" has no process to connect to");
+        return (StatusCode::NOT_FOUND, said).into_response();
+    };
+    upgrade
+        .protocols([CHANNELS])
+        .on_upgrade(move |socket| tunnel(socket, dial, port))
+}
+
+/// One port: channel 0 its bytes, channel 1 what went wrong; both begin with the number of the port.
+async fn tunnel(mut socket: WebSocket, mut dial: Command, port: u16) {
+    for number in [0, 1] {
+        if socket
+            .send(channel(number, &port.to_le_bytes()))
+            .await
+            .is_err()
+        {
+            return;
+        }
+    }
+    dial.stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let Ok(mut child) = dial.spawn() else {
+        let _ = socket.send(channel(1, b"cannot connect")).await;
+        return;
+    };
+    let mut stdin = child.stdin.take();
+    let (tell, mut told) = mpsc::channel::<Message>(16);
+    let out = tokio::spawn(pump(0, child.stdout.take(), tell.clone()));
+    let mut err = child.stderr.take();
+    let failed = tokio::spawn(async move {
+        let mut said = String::new();
+        if let Some(err) = &mut err {
+            let _ = err.read_to_string(&mut said).await;
+        }
+        if !said.trim().is_empty() {
+            let _ = tell.send(channel(1, said.as_bytes())).await;
+        }
+    });
+    loop {
+        tokio::select! {
+            message = told.recv() => match message {
+                Some(message) => if socket.send(message).await.is_err() { break },
+                None => break,
+            },
+            message = socket.recv() => match message {
+                Some(Ok(Message::Binary(bytes))) if bytes.first() == Some(&0) => {
+                    if let Some(stdin) = &mut stdin
+                        && stdin.write_all(&bytes[1..]).await.is_err()
+                    {
+                        break;
+                    }
+                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+    drop(stdin);
+    let _ = child.kill().await;
+    out.abort();
+    failed.abort();
+    let _ = socket.send(Message::Close(None)).await;
+}
