@@ -190,22 +190,10 @@ impl Hands {
     ) -> Result<(), Failed> {
         let place = self.place(what).await?;
         let before = self.object(&place).await?;
-        let kind = match how {
-            PatchKind::Merge => Body::Merge,
-            PatchKind::Json => Body::JsonPatch,
-            PatchKind::Strategic => Body::Strategic,
-        };
         let after = self
-            .send(Method::PATCH, &self.path(&place), kind, body)
+            .send(Method::PATCH, &self.path(&place), Body::from(how), body)
             .await?;
-        let mut lines = Vec::new();
-        differences(&before, &after, String::new(), &mut lines);
-        if lines.is_empty() {
-            self.log.say(format!("{what}: already so"));
-        }
-        for line in lines {
-            self.log.say(line);
-        }
+        self.changes(what, &before, &after);
         self.rolled_out(&place).await
     }
 
@@ -328,6 +316,59 @@ impl Hands {
             Ok(Look::Waiting(said))
         })
         .await
+    }
+
+    pub(super) async fn show_deletion(&mut self, what: &str) -> Result<(), Failed> {
+        let place = self.place(what).await?;
+        match self.cluster.get(&self.path(&place)).await? {
+            None => self.log.say(format!("{what} is not there")),
+            Some(object) => {
+                self.log.say(format!("{what} goes"));
+                for line in self.goes_with(&place, &object).await? {
+                    self.log.say(line);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn show_scale(&mut self, what: &str, replicas: &str) -> Result<(), Failed> {
+        let object = self.object(&self.place(what).await?).await?;
+        let now = object["spec"]["replicas"].as_i64().unwrap_or(1);
+        self.log.say(format!("{what}: {now} → {replicas} replicas"));
+        Ok(())
+    }
+
+    pub(super) async fn show_patch(
+        &mut self,
+        what: &str,
+        how: PatchKind,
+        body: &Value,
+    ) -> Result<(), Failed> {
+        let place = self.place(what).await?;
+        let before = self.object(&place).await?;
+        let path = format!("{}?dryRun=All", self.path(&place));
+        let after = self
+            .send(Method::PATCH, &path, Body::from(how), body)
+            .await?;
+        self.changes(what, &before, &after);
+        Ok(())
+    }
+
+    /// Which fields changed. Of a secret never what they hold.
+    fn changes(&mut self, what: &str, before: &Value, after: &Value) {
+        let mut lines = Vec::new();
+        differences(before, after, String::new(), &mut lines);
+        if lines.is_empty() {
+            self.log.say(format!("{what}: already so"));
+        }
+        for line in lines {
+            let line = match (before["kind"] == "Secret", line.split_once(':')) {
+                (true, Some((field, _))) => format!("{field} changes"),
+                (_, _) => line,
+            };
+            self.log.say(line);
+        }
     }
 
     /// What a deletion takes along: what it owns, what holds it, what becomes of the data.
@@ -457,6 +498,16 @@ impl Hands {
             })
         })
         .await
+    }
+}
+
+impl From<PatchKind> for Body {
+    fn from(how: PatchKind) -> Self {
+        match how {
+            PatchKind::Merge => Self::Merge,
+            PatchKind::Json => Self::JsonPatch,
+            PatchKind::Strategic => Self::Strategic,
+        }
     }
 }
 

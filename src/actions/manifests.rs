@@ -4,9 +4,11 @@ use super::{Failed, Hands, Order, change::differences};
 use crate::{
     domain::{native::Manifests, yaml},
     systems::kubernetes::{Body, kinds::Place, workloads::query},
+    values::Values,
 };
 use http::Method;
 use serde_json::Value;
+use std::path::Path;
 
 impl Hands {
     pub(super) async fn apply(
@@ -14,9 +16,38 @@ impl Hands {
         manifests: &Manifests,
         order: &Order,
     ) -> Result<(), Failed> {
-        let objects = read(manifests, order)?;
+        let objects = read(manifests, &order.values, &order.folder)?;
+        let places = self.show_manifests(&objects).await?;
+        for (path, object) in &places {
+            self.put(path, object, false).await?;
+            self.log.say(format!("{}: applied", label(object)));
+        }
+        for (_, object) in &places {
+            let kind = object["kind"].as_str().unwrap_or_default();
+            if ["Deployment", "StatefulSet", "DaemonSet"].contains(&kind) {
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                let what = format!("{}/{name}", kind.to_ascii_lowercase());
+                let place = Place::of(&self.cluster, &what).await?;
+                let own = object["metadata"]["namespace"].as_str();
+                let before = self.cluster.namespace.clone();
+                if let Some(own) = own {
+                    own.clone_into(&mut self.cluster.namespace);
+                }
+                let waited = self.rolled_out(&place).await;
+                self.cluster.namespace = before;
+                waited?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Applied as a dry run, and what would change; each object with its place.
+    pub(super) async fn show_manifests<'o>(
+        &mut self,
+        objects: &'o [Value],
+    ) -> Result<Vec<(String, &'o Value)>, Failed> {
         let mut places = Vec::new();
-        for object in &objects {
+        for object in objects {
             places.push((self.place_of(object).await?, object));
         }
         // All of it for show first: what would be refused is refused before anything is changed.
@@ -27,7 +58,7 @@ impl Hands {
                 Ok(dry) => dry,
                 // Its namespace is made by one of the objects before it.
                 Err(kube::Error::Api(status))
-                    if status.code == 404 && makes_namespace(&objects, object) =>
+                    if status.code == 404 && makes_namespace(objects, object) =>
                 {
                     self.log.say(format!("{named}: new, in a new namespace"));
                     continue;
@@ -62,27 +93,7 @@ impl Hands {
                 self.log.say(format!("{named}: {line}"));
             }
         }
-        for (path, object) in &places {
-            self.put(path, object, false).await?;
-            self.log.say(format!("{}: applied", label(object)));
-        }
-        for (_, object) in &places {
-            let kind = object["kind"].as_str().unwrap_or_default();
-            if ["Deployment", "StatefulSet", "DaemonSet"].contains(&kind) {
-                let name = object["metadata"]["name"].as_str().unwrap_or_default();
-                let what = format!("{}/{name}", kind.to_ascii_lowercase());
-                let place = Place::of(&self.cluster, &what).await?;
-                let own = object["metadata"]["namespace"].as_str();
-                let before = self.cluster.namespace.clone();
-                if let Some(own) = own {
-                    own.clone_into(&mut self.cluster.namespace);
-                }
-                let waited = self.rolled_out(&place).await;
-                self.cluster.namespace = before;
-                waited?;
-            }
-        }
-        Ok(())
+        Ok(places)
     }
 
     async fn put(&self, path: &str, object: &Value, dry: bool) -> Result<Value, kube::Error> {
@@ -150,20 +161,23 @@ fn makes_namespace(all: &[Value], object: &Value) -> bool {
         .any(|o| o["kind"] == "Namespace" && o["metadata"]["name"] == *wanted)
 }
 
-fn read(manifests: &Manifests, order: &Order) -> Result<Vec<Value>, Failed> {
+pub(super) fn read(
+    manifests: &Manifests,
+    values: &Values,
+    folder: &Path,
+) -> Result<Vec<Value>, Failed> {
     let text = match manifests {
         Manifests::Inline(all) => return Ok(all.iter().flat_map(flat).collect()),
         Manifests::Text(text) => text.clone(),
         Manifests::File(file) => {
-            let path = order.folder.join(file);
+            let path = folder.join(file);
             let text = std::fs::read_to_string(&path).map_err(|e| {
                 Failed::helped(
                     format!("{}: {e}", path.display()),
                     "the path is seen from the folder of the runbook",
                 )
             })?;
-            order
-                .values
+            values
                 .fill(&text)
                 .map_err(|missing| Failed::new(format!("{}: {missing}", path.display())))?
         }

@@ -11,10 +11,13 @@ mod manifests;
 mod pod;
 
 use crate::{
+    checks::{self, Scope},
     domain::{
-        event::Identity,
+        event::{CheckPhase, CheckResult, Identity, Verdict},
         native::{Native, Verb},
+        redact::Redactor,
         runbook::System,
+        text::Clean,
     },
     systems::{
         Trouble,
@@ -26,12 +29,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
     io::{self, Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
-/// The file in an attempt's folder which says that nobody knows what came of the action, and why.
+/// How the line begins that says why an action failed.
+pub const ERROR: &str = "error: ";
+
+/// The file in an attempt's folder which says that nobody knows what came of the action.
 pub const UNKNOWN: &str = "unknown";
 
 /// How long a cluster may take to say who it is.
@@ -114,16 +120,27 @@ impl From<kube::Error> for Failed {
 }
 
 /// What is told, line by line; the same line is not told twice in a row.
-struct Log(String);
+#[derive(Default)]
+struct Log {
+    last: String,
+    /// Kept here instead of being printed.
+    kept: Option<Vec<String>>,
+}
 
 impl Log {
     fn say(&mut self, line: impl Into<String>) {
         let line = line.into();
-        if line != self.0 {
-            // Nobody reads it any more: then there is nobody to tell.
-            let _ = writeln!(io::stdout(), "{line}");
-            self.0 = line;
+        if line == self.last {
+            return;
         }
+        match &mut self.kept {
+            Some(kept) => kept.push(line.clone()),
+            None => {
+                // Nobody reads it any more: then there is nobody to tell.
+                let _ = writeln!(io::stdout(), "{line}");
+            }
+        }
+        self.last = line;
     }
 }
 
@@ -151,10 +168,10 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failed) => {
             let mut err = io::stderr();
-            let _ = writeln!(err, "error: {}", failed.said);
+            let _ = writeln!(err, "{ERROR}{}", failed.said);
             if let Some(dir) = dir.filter(|_| failed.unknown) {
                 // An exit status cannot say it: those are the pod's.
-                let _ = crate::private::replace(&dir.join(UNKNOWN), failed.said.as_bytes());
+                let _ = crate::private::replace(&dir.join(UNKNOWN), b"");
             }
             if let Some(help) = failed.help {
                 let _ = writeln!(err, "  {help}");
@@ -187,7 +204,7 @@ async fn carry_out(order: &Order) -> Result<u8, Failed> {
     there_is_a_namespace(&cluster, &native.verb).await?;
     let mut hands = Hands {
         cluster,
-        log: Log(String::new()),
+        log: Log::default(),
         limit: native.timeout.unwrap_or(LIMIT),
         native,
     };
@@ -204,17 +221,82 @@ async fn there_is_a_namespace(cluster: &Cluster, verb: &Verb) -> Result<(), Fail
     match cluster.get(&path).await {
         Ok(Some(found)) if found["metadata"]["deletionTimestamp"].is_string() => {
             Err(Failed::helped(
-                format!("the namespace {} is being deleted; nothing was changed", cluster.namespace),
+                format!(
+                    "the namespace {} is being deleted; nothing was changed",
+                    cluster.namespace
+                ),
                 "who deletes it? is this the right cluster?",
             ))
         }
         Ok(None) => Err(Failed::helped(
-            format!("there is no namespace {}; nothing was changed", cluster.namespace),
+            format!(
+                "there is no namespace {}; nothing was changed",
+                cluster.namespace
+            ),
             "is this the right cluster, and `namespace:` of the system right?",
         )),
         // Whoever may not look at namespaces may still change what is in one.
         Ok(Some(_)) | Err(_) => Ok(()),
     }
+}
+
+/// How long it may take to learn what an action would do.
+const PREVIEW: Duration = Duration::from_secs(8);
+
+/// What an action would change and take along, without doing it: an apply or a patch as a dry run, a
+/// deletion by what goes with it.
+pub async fn preview(
+    words: &Value,
+    scope: &Scope,
+    folder: PathBuf,
+    redactor: &Redactor,
+) -> CheckResult {
+    let started = tokio::time::Instant::now();
+    let seen = tokio::time::timeout(PREVIEW, previewed(words, scope, folder)).await;
+    let (verdict, seen) = match seen {
+        Ok(Ok(lines)) => (Verdict::Holds, lines.join("\n")),
+        Ok(Err(failed)) => {
+            let help = failed.help.map(|h| format!("\n{h}")).unwrap_or_default();
+            (Verdict::CannotTell, format!("{}{help}", failed.said))
+        }
+        Err(_) => (Verdict::CannotTell, "no answer in time".to_owned()),
+    };
+    CheckResult {
+        what: "what it would do".into(),
+        phase: CheckPhase::Probe,
+        verdict,
+        expected: Clean::default(),
+        seen: Clean::new(&redactor.text(&seen)),
+        passed: verdict == Verdict::Holds,
+        elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        system: words["system"].as_str().map(str::to_owned),
+        help: None,
+    }
+}
+
+async fn previewed(words: &Value, scope: &Scope, folder: PathBuf) -> Result<Vec<String>, Failed> {
+    let words = scope
+        .values
+        .json(words)
+        .map_err(|missing| Failed::new(missing.to_string()))?;
+    let native = Native::read(&words).map_err(|f| Failed::helped(f.what, f.help))?;
+    let system = checks::system(scope, &native.system)?;
+    let mut cluster = kubernetes::connect(&system, PREVIEW).await?;
+    if let Some(namespace) = &native.namespace {
+        cluster.namespace.clone_from(namespace);
+    }
+    let verb = native.verb.clone();
+    let mut hands = Hands {
+        cluster,
+        log: Log {
+            kept: Some(Vec::new()),
+            ..Log::default()
+        },
+        limit: PREVIEW,
+        native,
+    };
+    hands.show(&verb, &scope.values, &folder).await?;
+    Ok(hands.log.kept.unwrap_or_default())
 }
 
 struct Hands {
@@ -238,6 +320,28 @@ impl Hands {
         }
         self.change(&verb, order).await?;
         Ok(0)
+    }
+
+    /// Tells what a change would do; of most there is no more to say than what it is.
+    async fn show(&mut self, verb: &Verb, values: &Values, folder: &Path) -> Result<(), Failed> {
+        match verb {
+            Verb::Apply(manifests) => {
+                let objects = manifests::read(manifests, values, folder)?;
+                self.show_manifests(&objects).await.map(|_| ())
+            }
+            Verb::Delete { what, .. } => self.show_deletion(what).await,
+            Verb::Patch { what, how, body } => self.show_patch(what, *how, body).await,
+            Verb::Scale { what, replicas } => self.show_scale(what, replicas).await,
+            Verb::Restart { .. }
+            | Verb::SetEnv { .. }
+            | Verb::SetImage { .. }
+            | Verb::Secret { .. }
+            | Verb::Namespace { .. }
+            | Verb::Exec { .. }
+            | Verb::Copy { .. }
+            | Verb::Job { .. }
+            | Verb::Wait { .. } => Ok(()),
+        }
     }
 
     async fn change(&mut self, verb: &Verb, order: &Order) -> Result<(), Failed> {

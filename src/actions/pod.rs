@@ -12,8 +12,8 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     pin::Pin,
-    sync::atomic::{AtomicU64, Ordering},
     sync::Arc,
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -92,7 +92,9 @@ impl Hands {
                 "the path is seen from the folder of the runbook",
             )
         })?;
-        let about = opened.metadata().map_err(|e| Failed::new(format!("{shown}: {e}")))?;
+        let about = opened
+            .metadata()
+            .map_err(|e| Failed::new(format!("{shown}: {e}")))?;
         if !about.is_file() {
             return Err(Failed::helped(
                 format!("{shown} is not a file"),
@@ -120,7 +122,9 @@ impl Hands {
         let lost_it = match end {
             End::Lost(why) => {
                 // Under its own name there is all of it or nothing of it: what is there tells.
-                self.note(&format!("the connection was lost ({why}); looking what arrived"));
+                self.note(&format!(
+                    "the connection was lost ({why}); looking what arrived"
+                ));
                 Some(why)
             }
             End::Exit(_) => {
@@ -154,9 +158,10 @@ impl Hands {
         };
         let (end, out, err) = asked.collect(&cluster).await?;
         done(&pod, end, err.as_bytes())?;
-        let size: u64 = out.trim().parse().map_err(|_| {
-            Failed::new(format!("pod/{pod}:{path}: its size is `{}`?", out.trim()))
-        })?;
+        let size: u64 = out
+            .trim()
+            .parse()
+            .map_err(|_| Failed::new(format!("pod/{pod}:{path}: its size is `{}`?", out.trim())))?;
         let file = match file.is_dir() {
             true => file.join(path.rsplit('/').next().unwrap_or("copy")),
             false => file.to_owned(),
@@ -182,7 +187,10 @@ impl Hands {
         let got = written.metadata().map_err(wrong)?.len();
         if got != size {
             return Err(Failed::helped(
-                format!("{got} of {size} bytes arrived; they stand in {}", part.display()),
+                format!(
+                    "{got} of {size} bytes arrived; they stand in {}",
+                    part.display()
+                ),
                 "does something still write to it? copy a file that stands still",
             ));
         }
@@ -273,7 +281,9 @@ impl Hands {
                 Ok(()) => {}
                 Err(why) => {
                     troubled = true;
-                    self.note(&format!("{why}; the command in pod/{pod} may go on, waiting"));
+                    self.note(&format!(
+                        "{why}; the command in pod/{pod} may go on, waiting"
+                    ));
                 }
             }
         }
@@ -300,7 +310,9 @@ async fn still_there(cluster: &Cluster, pod: &str) -> Result<(), String> {
 
 fn lost(pod: &str, why: &str) -> Failed {
     Failed::unknown(
-        format!("the connection to pod/{pod} was lost ({why}): nobody knows whether the command ended"),
+        format!(
+            "the connection to pod/{pod} was lost ({why}): nobody knows whether the command ended"
+        ),
         "look in the pod what it did before you start it again".to_owned(),
     )
 }
@@ -312,7 +324,11 @@ fn done(pod: &str, end: End, err: &[u8]) -> Result<(), Failed> {
         End::Exit(code) => {
             let said = String::from_utf8_lossy(err);
             let said = said.trim();
-            let said = if said.is_empty() { "it said nothing" } else { said };
+            let said = if said.is_empty() {
+                "it said nothing"
+            } else {
+                said
+            };
             Err(Failed::new(format!("pod/{pod}: exit {code}: {said}")))
         }
         End::Lost(why) => Err(lost(pod, &why)),

@@ -8,6 +8,7 @@ mod http;
 mod kubernetes;
 mod postgres;
 mod redis;
+pub mod rights;
 mod tcp;
 mod tls;
 

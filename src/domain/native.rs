@@ -1,6 +1,9 @@
 //! What a native action says once its values are filled in, and what it needs the right to do.
 
 pub mod kubectl;
+mod rights;
+
+pub use rights::{Right, of_plan};
 
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -383,78 +386,6 @@ fn read_verb(verb: &str, words: &Words) -> Result<Verb, Fault> {
             until: must(words, "for", "wait", "for: Ready")?,
         },
     })
-}
-
-/// A right that an action needs: verb, kind as people write it, subresource, name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Right {
-    pub verb: &'static str,
-    pub kind: String,
-    pub subresource: &'static str,
-    pub name: String,
-    /// Where, when it is not the system's own namespace.
-    pub namespace: Option<String>,
-}
-
-impl Native {
-    /// What must be allowed for it to be carried out. Of manifests: nothing before they are read.
-    pub fn rights(&self) -> Vec<Right> {
-        let right = |verb, what: &str, subresource| {
-            let what = what.split(':').next().unwrap_or(what);
-            let (kind, name) = what.split_once('/').unwrap_or((what, ""));
-            Right {
-                verb,
-                kind: kind.to_owned(),
-                subresource,
-                name: name.to_owned(),
-                namespace: self.namespace.clone(),
-            }
-        };
-        match &self.verb {
-            Verb::Scale { what, .. } => vec![
-                right("get", what, ""),
-                right("patch", what, "scale"),
-                right("list", "pod", ""),
-            ],
-            Verb::Restart { what }
-            | Verb::SetEnv { what, .. }
-            | Verb::SetImage { what, .. }
-            | Verb::Patch { what, .. } => {
-                vec![right("get", what, ""), right("patch", what, "")]
-            }
-            Verb::Secret { name, .. } => {
-                let what = format!("secret/{name}");
-                vec![
-                    right("get", &what, ""),
-                    right("create", "secret", ""),
-                    right("patch", &what, ""),
-                ]
-            }
-            Verb::Namespace { name, .. } => vec![
-                right("get", &format!("namespace/{name}"), ""),
-                right("create", "namespace", ""),
-            ],
-            Verb::Apply(Manifests::Inline(all)) => all
-                .iter()
-                .flat_map(|object| {
-                    let kind = object["kind"].as_str().unwrap_or_default();
-                    let name = object["metadata"]["name"].as_str().unwrap_or_default();
-                    let what = format!("{}/{name}", kind.to_ascii_lowercase());
-                    [
-                        right("patch", &what, ""),
-                        right("create", &kind.to_ascii_lowercase(), ""),
-                    ]
-                })
-                .collect(),
-            Verb::Apply(Manifests::File(_) | Manifests::Text(_)) => Vec::new(),
-            Verb::Delete { what, .. } => vec![right("get", what, ""), right("delete", what, "")],
-            Verb::Exec { .. } | Verb::Copy { .. } => {
-                vec![right("list", "pod", ""), right("create", "pod", "exec")]
-            }
-            Verb::Job { from, .. } => vec![right("get", from, ""), right("create", "job", "")],
-            Verb::Wait { what, .. } => vec![right("get", what, "")],
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 
 use super::{Ask, Engine, Look, Started, sight};
 use crate::{
-    checks,
+    actions, checks,
     domain::{
         decide::{self, IdentityRead, Refusal, Report, Sight, Start},
         event::{AttemptKind, CheckPhase, CheckResult, Ending, Identity, Outcome, PinnedBy},
         failures::{Evidence, LookUp},
-        plan,
+        native, plan,
         runbook::Danger,
     },
     logs,
@@ -319,6 +319,35 @@ impl Engine {
                         checks::probe(&name, &scope, &redactor).await
                     }));
                 }
+            }
+            Look::Rights => {
+                let values = sight::shown_values(&self.incident);
+                let steps: Vec<&str> = self
+                    .incident
+                    .steps
+                    .iter()
+                    .filter(|s| !s.state().is_done())
+                    .map(|s| s.plan.step.as_str())
+                    .collect();
+                let fill = |words: &serde_json::Value| values.masked_json(words);
+                for (name, rights) in native::of_plan(&self.runbook, &steps, &fill) {
+                    let (scope, redactor) = (scope.clone(), redactor.clone());
+                    spawn(Box::pin(async move {
+                        checks::rights::allowed(&name, &rights, &scope, &redactor).await
+                    }));
+                }
+            }
+            Look::Preview { step, undo } => {
+                let words = self
+                    .runbook
+                    .step(&step)
+                    .and_then(|s| s.native(undo))
+                    .cloned();
+                let Some(words) = words else { return };
+                let workdir = self.workdir.clone();
+                spawn(Box::pin(async move {
+                    actions::preview(&words, &scope, workdir, &redactor).await
+                }));
             }
             Look::Checks(checks) => {
                 for mut check in checks {

@@ -39,6 +39,8 @@ pub struct Armed {
     /// What has to be typed, for what destroys.
     pub confirm: Option<String>,
     pub manual: bool,
+    /// A native action, of which can be asked what it would do.
+    pub native: bool,
     pub attempts: u32,
     /// Names of values that are missing.
     pub missing: Vec<String>,
@@ -177,6 +179,7 @@ impl Handle {
             danger: step.danger,
             confirm: step.confirm.as_deref().map(|c| values.masked(c)),
             manual: step.is_manual() && !undo,
+            native: step.native(undo).is_some(),
             attempts: step.attempts,
             missing: missing_values(&incident, &self.runbook, step),
             refusal: may_start(&incident, &self.runbook, &start).err(),

@@ -76,6 +76,13 @@ pub(crate) enum Ask {
 pub enum Look {
     Systems(Vec<String>),
     Checks(Vec<crate::domain::runbook::Check>),
+    /// Whether every cluster allows what the plan needs.
+    Rights,
+    /// What a native action would change, before anybody starts it.
+    Preview {
+        step: String,
+        undo: bool,
+    },
 }
 
 /// Engine, alone in its task.

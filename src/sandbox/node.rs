@@ -130,7 +130,8 @@ impl Node {
                 let pods = items(pods);
                 let mut there = HashSet::new();
                 for pod in &pods {
-                    let name = |at: &str| pod["metadata"][at].as_str().unwrap_or_default().to_owned();
+                    let name =
+                        |at: &str| pod["metadata"][at].as_str().unwrap_or_default().to_owned();
                     there.insert(format!("{}/{}/", name("namespace"), name("name")));
                     self.tend(pod).await;
                 }
@@ -344,7 +345,8 @@ impl Node {
                     "fail" => State::Ended(1),
                     _ => State::Runs,
                 };
-                self.slots().insert(key.to_owned(), Slot::played(plan, &way));
+                self.slots()
+                    .insert(key.to_owned(), Slot::played(plan, &way));
                 Played::of(state)
             }
         }
@@ -388,7 +390,11 @@ impl Node {
             .get(key)
             .map_or((0, None), |slot| (slot.restarts, slot.last));
         Played {
-            state: if ready { State::Runs } else { State::NeverReady },
+            state: if ready {
+                State::Runs
+            } else {
+                State::NeverReady
+            },
             restarts,
             last,
         }

@@ -84,7 +84,10 @@ impl Lookup<'_> {
     }
 
     async fn from(&self, source: &Value) -> Result<Option<String>, Hindered> {
-        for (key, plural) in [("secretKeyRef", "secrets"), ("configMapKeyRef", "configmaps")] {
+        for (key, plural) in [
+            ("secretKeyRef", "secrets"),
+            ("configMapKeyRef", "configmaps"),
+        ] {
             let (Some(name), Some(of)) =
                 (source[key]["name"].as_str(), source[key]["key"].as_str())
             else {
@@ -92,15 +95,26 @@ impl Lookup<'_> {
             };
             let optional = source[key]["optional"] == true;
             let Some(held) = self.object(plural, name).await else {
-                return if optional { Ok(None) } else { Err(missing(plural, name)) };
+                return if optional {
+                    Ok(None)
+                } else {
+                    Err(missing(plural, name))
+                };
             };
             let found = pairs(&held).into_iter().find(|(k, _)| k == of);
             return match (found, optional) {
                 (Some((_, value)), _) => Ok(Some(value)),
                 (None, true) => Ok(None),
                 (None, false) => {
-                    let kind = if plural == "secrets" { "Secret" } else { "ConfigMap" };
-                    let said = format!("couldn't find key {of} in {kind} {}/{name}", self.namespace());
+                    let kind = if plural == "secrets" {
+                        "Secret"
+                    } else {
+                        "ConfigMap"
+                    };
+                    let said = format!(
+                        "couldn't find key {of} in {kind} {}/{name}",
+                        self.namespace()
+                    );
                     Err(("CreateContainerConfigError", said))
                 }
             };

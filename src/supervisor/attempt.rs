@@ -331,14 +331,15 @@ impl Attempt {
             self.reason = Some(said(failed));
             return (Outcome::Failed, true);
         }
-        if matches!(spec.work, Work::Native(_))
-            && let Ok(why) = std::fs::read_to_string(actions::UNKNOWN)
-        {
-            self.reason = Some(why);
+        if matches!(spec.work, Work::Native(_)) && Path::new(actions::UNKNOWN).exists() {
+            self.reason = last_error();
             return (Outcome::Unknown, false);
         }
         if !ended.success() && !spec.remote {
+            let native = matches!(spec.work, Work::Native(_));
+            let said = last_error().filter(|_| native);
             self.reason = Some(match (ended.exit_code(), ended.signal()) {
+                (Some(1), _) if said.is_some() => said.unwrap_or_default(),
                 (Some(code), _) => format!("exit {code}"),
                 (None, Some(signal)) => format!("killed by signal {signal}"),
                 (None, None) => "ended without a status".to_owned(),
@@ -578,6 +579,14 @@ impl Attempt {
         }
         Ok(())
     }
+}
+
+/// The last error that a native action told, as the log has it: with secrets masked.
+fn last_error() -> Option<String> {
+    let lines = crate::logs::LogReader::new(Path::new(".")).tail(40);
+    let mut last = lines.iter().rev();
+    let found = last.find_map(|l| l.text.as_str().strip_prefix(actions::ERROR))?;
+    Some(found.to_owned())
 }
 
 fn said(check: &CheckResult) -> String {

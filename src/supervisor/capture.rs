@@ -52,7 +52,9 @@ pub(super) async fn object(
     let found = read.await.map_err(|t| t.to_string())?;
     let found = found.ok_or_else(|| format!("{what} is not there"))?;
     match found.pointer(pointer) {
-        None | Some(serde_json::Value::Null) => Err(format!("nothing stands at {pointer} of {what}")),
+        None | Some(serde_json::Value::Null) => {
+            Err(format!("nothing stands at {pointer} of {what}"))
+        }
         Some(serde_json::Value::String(text)) => Ok(text.clone()),
         Some(other) => Ok(other.to_string()),
     }

@@ -51,7 +51,9 @@ pub async fn connect(system: &System, deadline: Duration) -> Result<Cluster, Tro
     let named = field(system, "namespace").map(str::to_owned);
     let namespace = named.unwrap_or_else(|| config.default_namespace.clone());
     let built = ClientBuilder::try_from(config).map_err(|e| trouble(&e))?;
-    let client = built.with_layer(&MapRequestLayer::new(one_protocol)).build();
+    let client = built
+        .with_layer(&MapRequestLayer::new(one_protocol))
+        .build();
     Ok(Cluster {
         client,
         namespace,
@@ -299,12 +301,7 @@ pub fn trouble(error: &kube::Error) -> Trouble {
     let all = causes.join(": ");
     let lower = all.to_lowercase();
     let last = causes.last().cloned().unwrap_or_default();
-    if lower.contains("dns") || lower.contains("lookup") || lower.contains("name or service") {
-        return Trouble::cannot_tell(
-            "the name of the API server does not resolve",
-            "is DNS up here (VPN)? a deleted cluster loses its name, too: look at the cloud's console",
-        );
-    }
+    // Certificates first: what they say of themselves has DNS names in it.
     if lower.contains("certificate")
         || lower.contains("unknownissuer")
         || lower.contains("invalid peer")
@@ -312,6 +309,12 @@ pub fn trouble(error: &kube::Error) -> Trouble {
         return Trouble::cannot_tell(
             format!("TLS: {last}"),
             "the kubeconfig is of another cluster, or of one that was made anew: fetch the credentials again",
+        );
+    }
+    if lower.contains("dns") || lower.contains("lookup") || lower.contains("name or service") {
+        return Trouble::cannot_tell(
+            "the name of the API server does not resolve",
+            "is DNS up here (VPN)? a deleted cluster loses its name, too: look at the cloud's console",
         );
     }
     if lower.contains("timed out") || lower.contains("deadline") {

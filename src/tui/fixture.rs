@@ -291,6 +291,7 @@ pub(crate) fn armed(step: &str) -> Armed {
         danger: Danger::Change,
         confirm: None,
         manual: false,
+        native: false,
         attempts: 1,
         missing: Vec::new(),
         refusal: None,

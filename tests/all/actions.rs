@@ -272,6 +272,7 @@ fn objects_are_made_applied_and_deleted_and_what_goes_with_them_is_shown() {
         &["/status/phase is Bound"],
     );
     // In use: it stays, and it is said by whom.
+    std::fs::create_dir_all(shop.cluster.node_folder().join("disks/disk")).unwrap();
     let volume = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]);
     shop.cluster.make(&format!("{ns}/pods"), &json!({"metadata": {"name": "user"}, "spec": {"terminationGracePeriodSeconds": 1, "containers": [{"name": "c", "image": "shop:1"}], "volumes": volume}}));
     let user = format!("{ns}/pods/user");

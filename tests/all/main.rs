@@ -28,4 +28,5 @@ mod secrets;
 mod seeds;
 mod sites;
 mod survival;
+mod targets;
 mod usage;

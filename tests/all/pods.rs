@@ -31,7 +31,8 @@ fn with_app() -> Shop {
     let shop = Shop::open();
     shop.cluster.image("app", "start", START);
     let labels = json!({ "app": "web" });
-    let container = json!([{ "name": "app", "image": "app:1" }, { "name": "side", "image": "app:1" }]);
+    let container =
+        json!([{ "name": "app", "image": "app:1" }, { "name": "side", "image": "app:1" }]);
     shop.cluster.make(
         "/apis/apps/v1/namespaces/shop/deployments",
         &json!({ "metadata": { "name": "web" }, "spec": {
@@ -49,7 +50,13 @@ fn with_app() -> Shop {
 
 #[track_caller]
 fn says(done: &Done, outcome: &str, all: &[&str]) {
-    assert_eq!(done.outcome, outcome, "{}\n{}", done.log, done.run.done.both());
+    assert_eq!(
+        done.outcome,
+        outcome,
+        "{}\n{}",
+        done.log,
+        done.run.done.both()
+    );
     for said in all {
         assert!(done.log.contains(said), "{said}: {}", done.log);
     }
@@ -86,7 +93,11 @@ fn commands_run_in_pods_with_their_output_and_exit_status_and_files_go_both_ways
     shop.home.write("there.bin", &bytes);
     shop.good(
         "copy: { from: there.bin, to: 'deployment/web:/tmp/there.bin' }, container: app",
-        &["there.bin → pod/web-", "3000001 bytes", "the checksums agree"],
+        &[
+            "there.bin → pod/web-",
+            "3000001 bytes",
+            "the checksums agree",
+        ],
     );
     shop.good(
         "copy: { from: 'deployment/web:/tmp/there.bin', to: back.bin }, container: app",
@@ -111,10 +122,18 @@ fn commands_run_in_pods_with_their_output_and_exit_status_and_files_go_both_ways
     );
     // A look in a pod.
     for (check, outcome, seen) in [
-        ("command: [cat, /tmp/there.bin], expect: '/./'", "succeeded", ""),
+        (
+            "command: [cat, /tmp/there.bin], expect: '/./'",
+            "succeeded",
+            "",
+        ),
         ("command: [echo, 12], expect: '> 11'", "succeeded", "saw 12"),
         ("command: [echo, 12], expect: '> 12'", "failed", "saw 12"),
-        ("command: [sh, -c, 'echo why >&2; exit 3']", "failed", "exit 3: why"),
+        (
+            "command: [sh, -c, 'echo why >&2; exit 3']",
+            "failed",
+            "exit 3: why",
+        ),
     ] {
         let done = shop.step(&format!(
             "{{ id: a, title: A, budget: 1m, check: {{ kubernetes: cluster, exec: deployment/web, container: app, {check} }} }}"
@@ -162,7 +181,14 @@ fn what_is_inside_a_cluster_is_reached_through_a_port_forward_of_our_own() {
             format!("{INSIDE}      - {{ id: a, title: A, budget: 1m, check: {check} }}\n"),
         );
         let config = format!("config_file={}", shop.home.file("kubeconfig"));
-        let mut args = vec![runbook.as_str(), "--trust", "--go", "look", "--set", &config];
+        let mut args = vec![
+            runbook.as_str(),
+            "--trust",
+            "--go",
+            "look",
+            "--set",
+            &config,
+        ];
         args.extend(more);
         let run = shop.home.run(&args);
         let shown = shop.home.show_json(&run.incident());
@@ -180,11 +206,20 @@ fn what_is_inside_a_cluster_is_reached_through_a_port_forward_of_our_own() {
     shop.good("scale: statefulset/redis, replicas: 0", &["1 → 0"]);
     let (verdict, seen) = look(&shop, marker, &[]);
     assert_eq!(verdict, "does-not-hold", "{seen}");
-    assert!(seen.contains("service/redis has no pod behind it"), "{seen}");
+    assert!(
+        seen.contains("service/redis has no pod behind it"),
+        "{seen}"
+    );
     // A cluster that is down says nothing of what is inside it.
     shop.cluster.stop();
     let runbook = shop.home.file("inside.yaml");
     let config = format!("config_file={}", shop.home.file("kubeconfig"));
-    let run = shop.home.run(&[&runbook, "--trust", "--go", "look", "--set", &config]);
-    assert!(run.done.both().contains("connection refused"), "{}", run.done.both());
+    let run = shop
+        .home
+        .run(&[&runbook, "--trust", "--go", "look", "--set", &config]);
+    assert!(
+        run.done.both().contains("connection refused"),
+        "{}",
+        run.done.both()
+    );
 }

@@ -2,8 +2,11 @@
 
 use super::Said;
 use crate::{
+    checks::{self, Scope},
+    cli::sites,
     domain::{
-        plan,
+        event::Verdict,
+        native, plan,
         runbook::{Action, Danger, Needed, Runbook, Step, SystemKind},
         template,
     },
@@ -79,6 +82,30 @@ pub(super) fn missing(
         }
     }
     out
+}
+
+/// Rights that a cluster does not give us. One that cannot be asked is for the steps themselves.
+pub(super) async fn rights(
+    runbook: &Runbook,
+    steps: &[&str],
+    scope: &Scope,
+    values: &[Value],
+) -> Vec<String> {
+    let redactor = sites::redactor(values);
+    let fill = |words: &serde_json::Value| scope.values.masked_json(words);
+    let wanted = native::of_plan(runbook, steps, &fill);
+    let asked = wanted
+        .iter()
+        .map(|(name, rights)| checks::rights::allowed(name, rights, scope, &redactor));
+    let seen = futures::future::join_all(asked).await;
+    let missing = seen.iter().filter(|s| s.verdict == Verdict::DoesNotHold);
+    missing
+        .flat_map(|seen| {
+            let system = seen.system.as_deref().unwrap_or_default();
+            let rights = seen.seen.as_str().split(checks::rights::BETWEEN);
+            rights.map(move |right| format!("the right to {right} (`{system}`)"))
+        })
+        .collect()
 }
 
 fn how_to_give(runbook: &Runbook, name: &str) -> String {

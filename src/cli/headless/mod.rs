@@ -151,7 +151,12 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
             ));
         }
     }
-    let missing = missing(&runbook, &steps, &values, &said);
+    let mut missing = missing(&runbook, &steps, &values, &said);
+    let runtime = runtime()?;
+    if missing.is_empty() {
+        let (scope, _) = sites::scope(&runbook, site, &set)?;
+        missing = runtime.block_on(beforehand::rights(&runbook, &steps, &scope, &values));
+    }
     if !missing.is_empty() {
         return Err(Failure::new(
             Exit::PersonNeeded,
@@ -162,7 +167,6 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
             "give all of them and run it again",
         ));
     }
-    let runtime = runtime()?;
     runtime.block_on(async {
         let (lines, written) = mpsc::unbounded_channel();
         let opening = found.opening(runbook, place.map(|p| p.file));

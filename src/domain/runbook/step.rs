@@ -397,7 +397,21 @@ impl Step {
     }
 
     /// The words of native actions.
+    /// The words of its native action, or of the one that takes it back.
+    pub fn native(&self, undo: bool) -> Option<&serde_json::Value> {
+        let mut both = self.natives_by_kind();
+        match undo {
+            false => both.0.take(),
+            true => both.1.take(),
+        }
+    }
+
     pub fn natives(&self) -> impl Iterator<Item = &serde_json::Value> {
+        let (own, undo) = self.natives_by_kind();
+        own.into_iter().chain(undo)
+    }
+
+    fn natives_by_kind(&self) -> (Option<&serde_json::Value>, Option<&serde_json::Value>) {
         let own = match &self.action {
             Action::Kubernetes(words) => Some(words),
             Action::Run(_) | Action::Check(_) | Action::Manual(_) | Action::Include(_) => None,
@@ -406,7 +420,7 @@ impl Step {
             Some(Undo::Kubernetes(words)) => Some(words),
             Some(Undo::Run(_)) | None => None,
         };
-        own.into_iter().chain(undo)
+        (own, undo)
     }
 
     pub fn scripts(&self) -> impl Iterator<Item = &Script> {

@@ -82,10 +82,7 @@ async fn newest_revision(
 ) -> Result<Option<(&'static str, String)>, Trouble> {
     match plural {
         "deployments" => {
-            let path = format!(
-                "/apis/apps/v1/namespaces/{}/replicasets",
-                cluster.namespace
-            );
+            let path = format!("/apis/apps/v1/namespaces/{}/replicasets", cluster.namespace);
             let uid = &object["metadata"]["uid"];
             let sets = items(cluster.get(&path).await?);
             let own = sets.iter().filter(|s| {
@@ -178,15 +175,15 @@ impl Call<'_> {
     }
 
     fn end(&self, status: &Status) -> Result<End, Trouble> {
-        let good = status
-            .status
-            .as_ref()
-            .is_some_and(|s| s == "Success");
+        let good = status.status.as_ref().is_some_and(|s| s == "Success");
         if good {
             return Ok(End::Exit(0));
         }
         let details = status.details.as_ref();
-        let causes = details.and_then(|d| d.causes.as_ref()).into_iter().flatten();
+        let causes = details
+            .and_then(|d| d.causes.as_ref())
+            .into_iter()
+            .flatten();
         let mut codes = causes.filter(|c| c.reason.as_deref() == Some("ExitCode"));
         let code = codes.next().and_then(|c| c.message.as_ref()?.parse().ok());
         match code {

@@ -177,11 +177,12 @@ impl Private {
         if let [only] = &pinned_ones[..] {
             all.current_context = Some(only.clone());
         }
-        let text = serde_json::to_string(&all).unwrap_or_default();
+        let mut text = serde_json::to_string(&all).unwrap_or_default();
+        text.push('\n');
         // Without memory for it scripts find what they would find by themselves.
-        Ok(in_memory(text.as_bytes()).ok().map(|fd| Self {
-            fd: Arc::new(fd),
-        }))
+        Ok(in_memory(text.as_bytes())
+            .ok()
+            .map(|fd| Self { fd: Arc::new(fd) }))
     }
 
     /// Lets a command, and what it starts, find it as `KUBECONFIG`.

@@ -41,7 +41,9 @@ impl Watch {
         }
         if let Some(stream) = &mut self.stream {
             match timeout_at(latest, stream.next()).await {
-                Ok(Some(Ok(WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Deleted(_)))) => {}
+                Ok(Some(Ok(
+                    WatchEvent::Added(_) | WatchEvent::Modified(_) | WatchEvent::Deleted(_),
+                ))) => {}
                 Ok(Some(Ok(WatchEvent::Bookmark(_)))) | Err(_) => {}
                 // Too old, or cut: it begins anew, with all that is there.
                 Ok(Some(Ok(WatchEvent::Error(_)) | Err(_)) | None) => {

@@ -37,6 +37,8 @@ pub(crate) struct Ready {
     on_hand: Vec<OnHand>,
     systems: Token,
     probes: Vec<CheckResult>,
+    rights: Token,
+    allowed: Vec<CheckResult>,
     warnings: Vec<String>,
     value: Option<Value>,
     /// The system whose target is to be confirmed.
@@ -64,6 +66,8 @@ impl Ready {
             on_hand,
             systems: Token::new(),
             probes: Vec::new(),
+            rights: Token::new(),
+            allowed: Vec::new(),
             warnings: warnings(at),
             value: None,
             confirm: None,
@@ -80,7 +84,13 @@ impl Ready {
     fn look(&mut self, at: &View) -> Want {
         self.probes.clear();
         self.systems = Token::new();
+        self.allowed.clear();
+        self.rights = Token::new();
         let mut wants = vec![
+            Want::Ask(Ask::Look {
+                token: self.rights,
+                look: Look::Rights,
+            }),
             Want::Ask(Ask::PinAll),
             Want::Ask(Ask::Look {
                 token: self.systems,
@@ -288,6 +298,10 @@ impl Screen for Ready {
         match news {
             News::Looked { token, result } if *token == self.systems => {
                 self.probes.push(result.clone());
+                Want::Draw
+            }
+            News::Looked { token, result } if *token == self.rights => {
+                self.allowed.push(result.clone());
                 Want::Draw
             }
             News::Looked { token, result } => {

@@ -23,7 +23,9 @@ pub(crate) struct ControlPlane {
     api: Daemon,
     /// The API server's words, to start it again.
     words: Vec<String>,
-    _etcd: Daemon,
+    etcd: Daemon,
+    /// Where etcd listens: for clients, for peers.
+    doors: (u16, u16),
     folder: TempDir,
     port: u16,
 }
@@ -56,28 +58,7 @@ impl ControlPlane {
         let file = |name: &str| folder.path().join(name);
         let (clients, peers, port) = (free_port(), free_port(), free_port());
         let at = |port: u16| format!("http://127.0.0.1:{port}");
-        let mut etcd = Command::new(program("etcd"));
-        etcd.args([
-            "--listen-client-urls",
-            &at(clients),
-            "--advertise-client-urls",
-            &at(clients),
-        ])
-        .args([
-            "--listen-peer-urls",
-            &at(peers),
-            "--initial-advertise-peer-urls",
-            &at(peers),
-        ])
-        .args([
-            "--initial-cluster",
-            &format!("default={}", at(peers)),
-            "--unsafe-no-fsync",
-            "--data-dir",
-        ])
-        .arg(file("etcd"));
-        let mut etcd = Daemon::start(&mut etcd, file("etcd.log"), Signal::KILL);
-        etcd.ready(|| answers(&format!("{}/health", at(clients))));
+        let etcd = etcd(folder.path(), clients, peers);
         must(
             Command::new(need("openssl", "openssl"))
                 .args(["genrsa", "-out"])
@@ -117,7 +98,8 @@ impl ControlPlane {
             workers: Vec::new(),
             api,
             words,
-            _etcd: etcd,
+            etcd,
+            doors: (clients, peers),
             folder,
             port,
         }
@@ -177,13 +159,16 @@ impl ControlPlane {
         super::executable(&path, script);
     }
 
-    /// Everything that was written, but by controllers, the node, and the test itself.
+    /// Everything that was written, but by the cluster itself and by the test.
     pub(crate) fn written(&self) -> Vec<String> {
         let text = fs::read_to_string(self.folder.path().join("audit.log")).unwrap_or_default();
-        let entries = text.lines().map(|l| serde_json::from_str::<Value>(l).unwrap());
+        let entries = text
+            .lines()
+            .map(|l| serde_json::from_str::<Value>(l).unwrap());
         let ours = entries.filter(|e| {
             let agent = e["userAgent"].as_str().unwrap_or_default();
-            e["user"]["username"] != "workers" && !agent.starts_with("curl")
+            let user = e["user"]["username"].as_str().unwrap_or_default();
+            user != "workers" && !user.starts_with("system:") && !agent.starts_with("curl")
         });
         ours.map(|e| {
             format!(
@@ -209,6 +194,15 @@ impl ControlPlane {
     /// The same cluster, answered by a new API server.
     pub(crate) fn start_again(&mut self) {
         self.api.end();
+        self.api = api_server(&self.words, self.folder.path(), self.port);
+    }
+
+    /// Another cluster at the same address, with the same authority, certificate and users.
+    pub(crate) fn made_anew(&mut self) {
+        self.api.end();
+        self.etcd.end();
+        fs::remove_dir_all(self.folder.path().join("etcd")).unwrap();
+        self.etcd = etcd(self.folder.path(), self.doors.0, self.doors.1);
         self.api = api_server(&self.words, self.folder.path(), self.port);
     }
 
@@ -281,6 +275,33 @@ fn minor() -> u32 {
     let said = must(Command::new(program("kube-apiserver")).arg("--version"));
     let minor = said.split('.').nth(1).and_then(|m| m.parse().ok());
     minor.unwrap_or_else(|| panic!("a version of Kubernetes: {said}"))
+}
+
+fn etcd(folder: &Path, clients: u16, peers: u16) -> Daemon {
+    let at = |port: u16| format!("http://127.0.0.1:{port}");
+    let mut etcd = Command::new(program("etcd"));
+    etcd.args([
+        "--listen-client-urls",
+        &at(clients),
+        "--advertise-client-urls",
+        &at(clients),
+    ])
+    .args([
+        "--listen-peer-urls",
+        &at(peers),
+        "--initial-advertise-peer-urls",
+        &at(peers),
+    ])
+    .args([
+        "--initial-cluster",
+        &format!("default={}", at(peers)),
+        "--unsafe-no-fsync",
+        "--data-dir",
+    ])
+    .arg(folder.join("etcd"));
+    let mut etcd = Daemon::start(&mut etcd, folder.join("etcd.log"), Signal::KILL);
+    etcd.ready(|| answers(&format!("{}/health", at(clients))));
+    etcd
 }
 
 fn api_server(words: &[String], folder: &Path, port: u16) -> Daemon {

@@ -3,14 +3,14 @@
 use crate::{
     domain::{
         decide::{Refusal, Start},
-        event::PinnedBy,
+        event::{CheckResult, PinnedBy, Verdict},
         runbook::Danger,
     },
-    engine::Armed,
+    engine::{Armed, Look},
     tui::{
         keymap::Action,
         screens::{
-            News, Typing, View, Want, identity,
+            Ask, News, Token, Typing, View, Want, identity,
             value::{Heard, Typed, Value},
         },
         theme::Role,
@@ -56,6 +56,14 @@ pub(super) struct Arming {
     scroll: usize,
     /// All of what will run has been on the screen.
     read: bool,
+    preview: Preview,
+}
+
+/// What a native action would change: asked when it is armed.
+enum Preview {
+    None,
+    Asked(Token),
+    Known(CheckResult),
 }
 
 impl Arming {
@@ -92,9 +100,21 @@ impl Arming {
             start,
             scroll: 0,
             read: false,
+            preview: Preview::None,
         };
-        let want = arming.ask(at);
-        Ok((arming, want))
+        let mut wants = vec![arming.ask(at)];
+        if arming.armed.native && arming.armed.missing.is_empty() {
+            let token = Token::new();
+            arming.preview = Preview::Asked(token);
+            wants.push(Want::Ask(Ask::Look {
+                token,
+                look: Look::Preview {
+                    step: arming.armed.step.clone(),
+                    undo,
+                },
+            }));
+        }
+        Ok((arming, Want::All(wants)))
     }
 
     /// Opens the field of the next need, if there is one.
@@ -187,6 +207,14 @@ impl Arming {
 
     /// `None`: the news is not for it.
     pub(super) fn news(&mut self, news: &News) -> Option<Want> {
+        if let (Preview::Asked(asked), News::Looked { token, result }) = (&self.preview, news)
+            && asked == token
+        {
+            self.preview = Preview::Known(result.clone());
+            // There is more to read now.
+            self.read = false;
+            return Some(Want::Draw);
+        }
         let Some(Asking::Value(value)) = &mut self.asking else {
             return None;
         };
@@ -206,6 +234,12 @@ impl Arming {
         match &mut self.asking {
             None => return Next::Start(self.start.clone()),
             Some(Asking::Value(_)) => return Next::Stay(Want::Draw),
+            Some(Asking::Text(Need::Confirm(_), field))
+                if matches!(self.preview, Preview::Asked(_)) =>
+            {
+                field.wrong = Some("it is still asked what goes with it".to_owned());
+                return Next::Stay(Want::Draw);
+            }
             Some(Asking::Text(Need::Confirm(_), field)) if !self.read => {
                 field.wrong = Some("read all of what will run first: PgDn".to_owned());
                 return Next::Stay(Want::Draw);
@@ -332,6 +366,29 @@ impl Arming {
             strong,
             plain,
         ));
+        match &self.preview {
+            Preview::None => {}
+            Preview::Asked(_) => {
+                let words = "asking what it would change";
+                lines.extend(text::labelled("does   ", words, cells, strong, plain));
+            }
+            Preview::Known(known) => {
+                let (words, role) = match (known.verdict, known.seen.as_str()) {
+                    (Verdict::Holds, "") => (String::new(), Role::Plain),
+                    (Verdict::Holds, seen) if seen.contains("DATA GOES") => {
+                        (seen.to_owned(), Role::Bad)
+                    }
+                    (Verdict::Holds, seen) => (seen.to_owned(), Role::Plain),
+                    (Verdict::DoesNotHold | Verdict::CannotTell, seen) => {
+                        (format!("cannot tell beforehand: {seen}"), Role::Warn)
+                    }
+                };
+                if !words.is_empty() {
+                    let style = theme.style(role);
+                    lines.extend(text::labelled("does   ", &words, cells, strong, style));
+                }
+            }
+        }
         for green in &self.armed.green {
             lines.extend(text::labelled("green  ", green, cells, strong, plain));
         }

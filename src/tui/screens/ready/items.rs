@@ -2,9 +2,10 @@
 
 use super::Ready;
 use crate::{
+    checks::rights::BETWEEN,
     domain::{
         budget,
-        event::PinnedBy,
+        event::{CheckResult, PinnedBy, Verdict},
         plan,
         runbook::{Needed, Reference, Step},
         units,
@@ -49,6 +50,8 @@ pub(super) fn items(ready: &Ready, at: &View) -> Vec<Item> {
         "Systems",
         systems(at).into_iter().map(Item::System).collect(),
     );
+    let rights = ready.allowed.iter().flat_map(rights);
+    section("Rights", rights.collect());
     let pinned = at.incident.pins.keys();
     let recorded = at.incident.recorded.keys();
     let recorded = recorded.filter(|name| !at.incident.pins.contains_key(*name));
@@ -76,6 +79,23 @@ pub(super) fn items(ready: &Ready, at: &View) -> Vec<Item> {
     section("Warnings about the runbook", warned.collect());
     all.push(Item::GoOn);
     all
+}
+
+/// What a cluster allows; of what it does not, a row each.
+fn rights(seen: &CheckResult) -> Vec<Item> {
+    let system = seen.system.as_deref().unwrap_or_default();
+    let text = seen.seen.as_str();
+    match seen.verdict {
+        Verdict::Holds => vec![Item::Fact(Mark::Good, format!("{system}: {text}"))],
+        Verdict::DoesNotHold => text
+            .split(BETWEEN)
+            .map(|right| Item::Fact(Mark::Bad, format!("{system}: MAY NOT {right}")))
+            .collect(),
+        Verdict::CannotTell => {
+            let words = format!("{system}: cannot be asked ({text})");
+            vec![Item::Fact(Mark::Unknown, words)]
+        }
+    }
 }
 
 /// The steps of the plan as the runbook has them, each with its procedure.
