@@ -16,6 +16,7 @@ mod control;
 mod harbor;
 mod harness;
 mod house;
+mod interruptions;
 mod kills;
 mod lint;
 mod lint_rules;
