@@ -9,9 +9,11 @@ use crate::{
         native::Native,
         plan,
         runbook::{
-            Action, Check, Runbook, Script, Step, SystemKind, Undo, VarType, scripts, variable,
+            Action, Check, Runbook, Script, Step, SystemKind, Undo, VarType, kinds::CheckKind,
+            scripts, variable,
         },
     },
+    export::page::by_hand,
     supervisor::spec::{Spec, Work},
     values::Values,
 };
@@ -119,11 +121,30 @@ pub fn shown_command(runbook: &Runbook, values: &Values, step: &Step, undo: bool
     }
     match &step.action {
         Action::Run(script) => shown_script(values, script),
-        Action::Check(check) => shown_check(values, check),
+        Action::Check(check) => {
+            let shown = shown_check(values, check);
+            match same_by_hand(runbook, values, check) {
+                Some(same) => format!("{shown}\n# look for yourself\n{same}"),
+                None => shown,
+            }
+        }
         Action::Manual(text) => text.clone(),
         Action::Kubernetes(words) => shown_native(runbook, values, words),
         Action::Include(include) => format!("steps of {}", include.of),
     }
+}
+
+/// The command with which a person would look at the same thing.
+fn same_by_hand(runbook: &Runbook, values: &Values, check: &Check) -> Option<String> {
+    if matches!(check.what, CheckKind::Command(_) | CheckKind::File(_)) {
+        // It says so itself.
+        return None;
+    }
+    let systems = &runbook.systems;
+    let shown = systems
+        .iter()
+        .map(|(name, system)| (name.clone(), values.masked_system(system)));
+    by_hand::same(&shown.collect(), &values.masked_check(check))
 }
 
 /// The kubectl command that would do the same.

@@ -7,6 +7,7 @@ use crate::domain::{
     },
     units,
 };
+use indexmap::IndexMap;
 use regex::Regex;
 use std::sync::LazyLock;
 
@@ -39,9 +40,38 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
+/// What a person types to look for themselves, as one command or as several lines.
+pub fn same(systems: &IndexMap<String, System>, check: &Check) -> Option<String> {
+    line(systems, check).or_else(|| block(systems, check))
+}
+
 /// A command line; `None` where a person has to look with other means.
-fn line(runbook: &Runbook, check: &Check) -> Option<String> {
-    let system = check.system().and_then(|n| runbook.systems.get(&n.text));
+fn line(systems: &IndexMap<String, System>, check: &Check) -> Option<String> {
+    let system = check.system().and_then(|n| systems.get(&n.text));
+    let line = direct(system, check)?;
+    let forward = system.and_then(|s| forward(systems, s));
+    Some(match forward {
+        Some(forward) => format!("{forward} & {line}"),
+        None => line,
+    })
+}
+
+/// The port-forward that a system inside a cluster needs.
+fn forward(systems: &IndexMap<String, System>, system: &System) -> Option<String> {
+    let via = system.via.as_ref()?;
+    let text = |key: &str| match &via[key] {
+        serde_json::Value::String(text) => Some(quoted(text)),
+        serde_json::Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let cluster = systems.get(via["kubernetes"].as_str()?)?;
+    let service = text("service").map(|s| format!("service/{s}"));
+    let what = service.or_else(|| text("pod").map(|p| format!("pod/{p}")))?;
+    let port = text("port").unwrap_or_default();
+    Some(format!("{} port-forward {what} {port}", client(cluster)))
+}
+
+fn direct(system: Option<&System>, check: &Check) -> Option<String> {
     match &check.what {
         CheckKind::Postgres(words) => {
             let client = client(system?);
@@ -122,7 +152,19 @@ fn shell_address(address: &str) -> (String, String) {
 
 /// A client with what it needs to reach a system.
 fn client(system: &System) -> String {
-    let field = |key: &str| system.fields.get(key).map(|t| shell(t));
+    let field = |key: &str| {
+        let written = system.fields.get(key).map(|t| shell(t));
+        written.or_else(|| {
+            // What is inside a cluster is at the end of a port-forward.
+            let via = system.via.as_ref()?;
+            match (key, &via["port"]) {
+                ("host", _) => Some("127.0.0.1".to_owned()),
+                ("port", serde_json::Value::String(port)) => Some(shell(port)),
+                ("port", serde_json::Value::Number(port)) => Some(port.to_string()),
+                (_, _) => None,
+            }
+        })
+    };
     match system.kind {
         SystemKind::Postgres => {
             let mut words: Vec<String> = Vec::new();
@@ -192,7 +234,15 @@ fn client(system: &System) -> String {
 }
 
 /// How one sees whether a system answers.
-pub(super) fn answers(system: &System) -> String {
+pub(super) fn answers(systems: &IndexMap<String, System>, system: &System) -> String {
+    let asked = answers_directly(system);
+    match forward(systems, system) {
+        Some(forward) => format!("{forward} & {asked}"),
+        None => asked,
+    }
+}
+
+fn answers_directly(system: &System) -> String {
     match system.kind {
         SystemKind::Postgres => format!("{} -c 'SELECT 1'", client(system)),
         SystemKind::Redis => format!("{} PING", client(system)),
@@ -270,7 +320,9 @@ fn kubectl(system: &System, words: &serde_json::Map<String, serde_json::Value>) 
             .filter_map(|w| w.as_str())
             .map(quoted)
             .collect();
-        return format!("{client} exec {pod} -- {}", command.join(" "));
+        let container = text("container").map(|c| format!(" -c {c}"));
+        let container = container.unwrap_or_default();
+        return format!("{client} exec {pod}{container} -- {}", command.join(" "));
     }
     match all.into_iter().find(|(key, _)| words.contains_key(*key)) {
         Some((_, command)) => format!("{client} {command}"),
@@ -279,14 +331,14 @@ fn kubectl(system: &System, words: &serde_json::Map<String, serde_json::Value>) 
 }
 
 /// The lines that a check takes where one is not enough.
-fn block(runbook: &Runbook, check: &Check) -> Option<String> {
+fn block(systems: &IndexMap<String, System>, check: &Check) -> Option<String> {
     match &check.what {
         CheckKind::Command(command::Words {
             run: command::Run::Script { text, .. },
             ..
         }) => Some(text.clone()),
         CheckKind::Postgres(words) => {
-            let client = client(runbook.systems.get(&words.system.text)?);
+            let client = client(systems.get(&words.system.text)?);
             let mut query = words.query.clone()?.trim().to_owned();
             let mut values = String::new();
             for i in (0..words.params.len()).rev() {
@@ -376,10 +428,10 @@ pub(super) fn point(
         .within
         .map(|d| format!(" within {}", units::short(d.as_secs())));
     let wanted = format!("{}{}", expected(check), within.unwrap_or_default());
-    if let Some(line) = line(runbook, check) {
+    if let Some(line) = line(&runbook.systems, check) {
         return writeln!(out, "{pad}- {lead}{} {wanted}", super::code(&line));
     }
-    let Some(block) = block(runbook, check) else {
+    let Some(block) = block(&runbook.systems, check) else {
         return writeln!(out, "{pad}- {lead}{} {wanted}", super::code(&check.label()));
     };
     writeln!(out, "{pad}- {lead}this {wanted}:\n")?;

@@ -7,7 +7,7 @@
 //!  ─ before an incident ─ to know ─ words
 //! ```
 
-mod by_hand;
+pub mod by_hand;
 mod steps;
 
 use crate::domain::{
@@ -210,7 +210,7 @@ fn evidence(runbook: &Runbook, choice: &Choice, pad: &str, out: &mut String) -> 
             writeln!(
                 out,
                 "{pad}  - unless {} succeeds",
-                code(&by_hand::answers(system))
+                code(&by_hand::answers(&runbook.systems, system))
             )?;
         }
     }
@@ -431,7 +431,7 @@ fn systems(runbook: &Runbook, out: &mut String) -> Done {
             system.name,
             system.kind.as_str(),
             cell(&place(system)),
-            cell(&code(&by_hand::answers(system)))
+            cell(&code(&by_hand::answers(&runbook.systems, system)))
         )?;
     }
     writeln!(out)
