@@ -1,6 +1,6 @@
 //! The changes: each is sent once, and says what it changed.
 
-use super::{Failed, Hands, effect::Look};
+use super::{Failed, Hands, effect::Look, preview::finalizers};
 use crate::{
     clock,
     domain::native::PatchKind,
@@ -15,16 +15,16 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 impl Hands {
-    async fn place(&self, what: &str) -> Result<Place, Failed> {
+    pub(super) async fn place(&self, what: &str) -> Result<Place, Failed> {
         Ok(Place::of(&self.cluster, what).await?)
     }
 
-    fn path(&self, place: &Place) -> String {
+    pub(super) fn path(&self, place: &Place) -> String {
         place.path(&self.cluster.namespace)
     }
 
     /// The object as it is; a missing one is an error that names it.
-    async fn object(&self, place: &Place) -> Result<Value, Failed> {
+    pub(super) async fn object(&self, place: &Place) -> Result<Value, Failed> {
         let found = self.cluster.get(&self.path(place)).await?;
         found.ok_or_else(|| {
             Failed::helped(
@@ -37,7 +37,7 @@ impl Hands {
         })
     }
 
-    async fn send(
+    pub(super) async fn send(
         &self,
         method: Method,
         path: &str,
@@ -318,116 +318,6 @@ impl Hands {
         .await
     }
 
-    pub(super) async fn show_deletion(&mut self, what: &str) -> Result<(), Failed> {
-        let place = self.place(what).await?;
-        match self.cluster.get(&self.path(&place)).await? {
-            None => self.log.say(format!("{what} is not there")),
-            Some(object) => {
-                self.log.say(format!("{what} goes"));
-                for line in self.goes_with(&place, &object).await? {
-                    self.log.say(line);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) async fn show_scale(&mut self, what: &str, replicas: &str) -> Result<(), Failed> {
-        let object = self.object(&self.place(what).await?).await?;
-        let now = object["spec"]["replicas"].as_i64().unwrap_or(1);
-        self.log.say(format!("{what}: {now} → {replicas} replicas"));
-        Ok(())
-    }
-
-    pub(super) async fn show_patch(
-        &mut self,
-        what: &str,
-        how: PatchKind,
-        body: &Value,
-    ) -> Result<(), Failed> {
-        let place = self.place(what).await?;
-        let before = self.object(&place).await?;
-        let path = format!("{}?dryRun=All", self.path(&place));
-        let after = self
-            .send(Method::PATCH, &path, Body::from(how), body)
-            .await?;
-        self.changes(what, &before, &after);
-        Ok(())
-    }
-
-    /// Which fields changed. Of a secret never what they hold.
-    fn changes(&mut self, what: &str, before: &Value, after: &Value) {
-        let mut lines = Vec::new();
-        differences(before, after, String::new(), &mut lines);
-        if lines.is_empty() {
-            self.log.say(format!("{what}: already so"));
-        }
-        for line in lines {
-            let line = match (before["kind"] == "Secret", line.split_once(':')) {
-                (true, Some((field, _))) => format!("{field} changes"),
-                (_, _) => line,
-            };
-            self.log.say(line);
-        }
-    }
-
-    /// What a deletion takes along: what it owns, what holds it, what becomes of the data.
-    async fn goes_with(&self, place: &Place, object: &Value) -> Result<Vec<String>, Failed> {
-        let mut lines = Vec::new();
-        let held = finalizers(object);
-        if !held.is_empty() {
-            lines.push(format!("finalizers: {}", held.join(", ")));
-        }
-        let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
-        let mut owned = Vec::new();
-        for kind in [
-            "pod",
-            "replicaset",
-            "job",
-            "pvc",
-            "secret",
-            "configmap",
-            "service",
-        ] {
-            let of = Place::of(&self.cluster, &format!("{kind}/x")).await?;
-            let list = of.collection(&self.cluster.namespace);
-            // Without the right to list a kind the others are still shown.
-            let Ok(list) = self.cluster.get(&list).await else {
-                continue;
-            };
-            for one in items(list) {
-                let owners = one["metadata"]["ownerReferences"].as_array();
-                if owners.into_iter().flatten().any(|o| o["uid"] == uid) {
-                    owned.push(format!("{kind}/{}", name(&one)));
-                }
-            }
-        }
-        if !owned.is_empty() {
-            lines.push(format!("goes with it: {}", owned.join(", ")));
-        }
-        let volume = match place.plural.as_str() {
-            "persistentvolumeclaims" => object["spec"]["volumeName"].as_str(),
-            _ => None,
-        };
-        if let Some(volume) = volume {
-            let path = format!("/api/v1/persistentvolumes/{volume}");
-            let policy = self.cluster.get(&path).await?;
-            let policy = policy.and_then(|v| {
-                Some(
-                    v["spec"]["persistentVolumeReclaimPolicy"]
-                        .as_str()?
-                        .to_owned(),
-                )
-            });
-            lines.push(match policy.as_deref() {
-                Some("Retain") => format!("volume {volume}: Retain, its data stays"),
-                Some(other) => format!("volume {volume}: {other}, ITS DATA GOES"),
-                None => format!("volume {volume}: not there"),
-            });
-        }
-        Ok(lines)
-    }
-
     pub(super) async fn job(
         &mut self,
         from: &str,
@@ -581,14 +471,6 @@ fn source(from: &Value) -> String {
     from.to_string()
 }
 
-fn finalizers(object: &Value) -> Vec<&str> {
-    let all = object["metadata"]["finalizers"].as_array();
-    all.into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect()
-}
-
 /// Pods that mount a claim.
 async fn users_of(
     cluster: &crate::systems::kubernetes::Cluster,
@@ -603,34 +485,4 @@ async fn users_of(
     };
     let users = pods.iter().filter(|p| uses(p));
     Ok(users.map(|p| format!("pod/{}", name(p))).collect())
-}
-
-/// Fields that differ, but for those that change with every write.
-pub(super) fn differences(before: &Value, after: &Value, at: String, out: &mut Vec<String>) {
-    let noise = [
-        ".metadata.managedFields",
-        ".metadata.resourceVersion",
-        ".metadata.generation",
-        ".metadata.creationTimestamp",
-        ".metadata.uid",
-        ".metadata.selfLink",
-        ".status",
-    ];
-    if before == after || noise.contains(&at.as_str()) || out.len() >= 200 {
-        return;
-    }
-    if let (Some(a), Some(b)) = (before.as_object(), after.as_object()) {
-        let mut keys: Vec<&String> = a.keys().chain(b.keys()).collect();
-        keys.sort();
-        keys.dedup();
-        for key in keys {
-            differences(&before[key], &after[key], format!("{at}.{key}"), out);
-        }
-        return;
-    }
-    let shown = |value: &Value| match value {
-        Value::Null => "nothing".to_owned(),
-        other => other.to_string(),
-    };
-    out.push(format!("{at}: {} → {}", shown(before), shown(after)));
 }

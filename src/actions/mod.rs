@@ -9,15 +9,15 @@ mod change;
 mod effect;
 mod manifests;
 mod pod;
+mod preview;
+
+pub use preview::preview;
 
 use crate::{
-    checks::{self, Scope},
     domain::{
-        event::{CheckPhase, CheckResult, Identity, Verdict},
+        event::Identity,
         native::{Native, Verb},
-        redact::Redactor,
         runbook::System,
-        text::Clean,
     },
     systems::{
         Trouble,
@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
     io::{self, Read, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
@@ -240,65 +240,6 @@ async fn there_is_a_namespace(cluster: &Cluster, verb: &Verb) -> Result<(), Fail
     }
 }
 
-/// How long it may take to learn what an action would do.
-const PREVIEW: Duration = Duration::from_secs(8);
-
-/// What an action would change and take along, without doing it: an apply or a patch as a dry run, a
-/// deletion by what goes with it.
-pub async fn preview(
-    words: &Value,
-    scope: &Scope,
-    folder: PathBuf,
-    redactor: &Redactor,
-) -> CheckResult {
-    let started = tokio::time::Instant::now();
-    let seen = tokio::time::timeout(PREVIEW, previewed(words, scope, folder)).await;
-    let (verdict, seen) = match seen {
-        Ok(Ok(lines)) => (Verdict::Holds, lines.join("\n")),
-        Ok(Err(failed)) => {
-            let help = failed.help.map(|h| format!("\n{h}")).unwrap_or_default();
-            (Verdict::CannotTell, format!("{}{help}", failed.said))
-        }
-        Err(_) => (Verdict::CannotTell, "no answer in time".to_owned()),
-    };
-    CheckResult {
-        what: "what it would do".into(),
-        phase: CheckPhase::Probe,
-        verdict,
-        expected: Clean::default(),
-        seen: Clean::new(&redactor.text(&seen)),
-        passed: verdict == Verdict::Holds,
-        elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        system: words["system"].as_str().map(str::to_owned),
-        help: None,
-    }
-}
-
-async fn previewed(words: &Value, scope: &Scope, folder: PathBuf) -> Result<Vec<String>, Failed> {
-    let words = scope
-        .values
-        .json(words)
-        .map_err(|missing| Failed::new(missing.to_string()))?;
-    let native = Native::read(&words).map_err(|f| Failed::helped(f.what, f.help))?;
-    let system = checks::system(scope, &native.system)?;
-    let mut cluster = kubernetes::connect(&system, PREVIEW).await?;
-    if let Some(namespace) = &native.namespace {
-        cluster.namespace.clone_from(namespace);
-    }
-    let verb = native.verb.clone();
-    let mut hands = Hands {
-        cluster,
-        log: Log {
-            kept: Some(Vec::new()),
-            ..Log::default()
-        },
-        limit: PREVIEW,
-        native,
-    };
-    hands.show(&verb, &scope.values, &folder).await?;
-    Ok(hands.log.kept.unwrap_or_default())
-}
-
 struct Hands {
     cluster: Cluster,
     native: Native,
@@ -320,28 +261,6 @@ impl Hands {
         }
         self.change(&verb, order).await?;
         Ok(0)
-    }
-
-    /// Tells what a change would do; of most there is no more to say than what it is.
-    async fn show(&mut self, verb: &Verb, values: &Values, folder: &Path) -> Result<(), Failed> {
-        match verb {
-            Verb::Apply(manifests) => {
-                let objects = manifests::read(manifests, values, folder)?;
-                self.show_manifests(&objects).await.map(|_| ())
-            }
-            Verb::Delete { what, .. } => self.show_deletion(what).await,
-            Verb::Patch { what, how, body } => self.show_patch(what, *how, body).await,
-            Verb::Scale { what, replicas } => self.show_scale(what, replicas).await,
-            Verb::Restart { .. }
-            | Verb::SetEnv { .. }
-            | Verb::SetImage { .. }
-            | Verb::Secret { .. }
-            | Verb::Namespace { .. }
-            | Verb::Exec { .. }
-            | Verb::Copy { .. }
-            | Verb::Job { .. }
-            | Verb::Wait { .. } => Ok(()),
-        }
     }
 
     async fn change(&mut self, verb: &Verb, order: &Order) -> Result<(), Failed> {

@@ -4,8 +4,9 @@
 use super::{
     event::PlanStep,
     runbook::{
-        Action, Include, Procedure, Runbook, Step, SystemKind, find_step, full_name, names_step,
-        scripts,
+        Action, Check, Include, Procedure, Runbook, Step, SystemKind, find_step, full_name,
+        kinds::{CheckKind, command},
+        names_step, scripts,
     },
     template,
     text::Clean,
@@ -404,11 +405,11 @@ pub fn needs(runbook: &Runbook, step: &Step) -> BTreeSet<String> {
         names.extend(template::names(text).into_iter().map(str::to_owned));
     }
     for check in step.checks() {
-        if let super::runbook::kinds::CheckKind::Command(words) = &check.what
-            && let super::runbook::kinds::command::Run::Script { text, .. } = &words.run
-        {
-            names.extend(mentioned(runbook, text));
-        }
+        names.extend(of_script(runbook, check));
+    }
+    for native in step.natives() {
+        let system = native["system"].as_str().unwrap_or_default();
+        names.extend(system_needs(runbook, system));
     }
     for script in step.scripts() {
         names.extend(mentioned(runbook, &script.text));
@@ -421,6 +422,28 @@ pub fn needs(runbook: &Runbook, step: &Step) -> BTreeSet<String> {
         names.remove(&name.text);
     }
     names
+}
+
+/// What a check alone needs: enough to learn whether a step is done already.
+pub fn check_needs(runbook: &Runbook, check: &Check) -> BTreeSet<String> {
+    let texts = check.templates();
+    let names = texts.iter().flat_map(|(text, _)| template::names(text));
+    let mut names: BTreeSet<String> = names.map(str::to_owned).collect();
+    names.extend(of_script(runbook, check));
+    if let Some(system) = check.system() {
+        names.extend(system_needs(runbook, &system.text));
+    }
+    names
+}
+
+fn of_script(runbook: &Runbook, check: &Check) -> BTreeSet<String> {
+    match &check.what {
+        CheckKind::Command(command::Words {
+            run: command::Run::Script { text, .. },
+            ..
+        }) => mentioned(runbook, text),
+        _ => BTreeSet::new(),
+    }
 }
 
 /// The variables that a script mentions, declared or captured.
@@ -442,12 +465,13 @@ pub fn system_needs(runbook: &Runbook, system: &str) -> BTreeSet<String> {
     let Some(system) = runbook.systems.get(system) else {
         return BTreeSet::new();
     };
-    system
-        .templates()
-        .into_iter()
-        .flat_map(|(text, _)| template::names(text))
-        .map(str::to_owned)
-        .collect()
+    let own = system.templates().into_iter();
+    let own = own.flat_map(|(text, _)| template::names(text));
+    let mut names: BTreeSet<String> = own.map(str::to_owned).collect();
+    if let Some(cluster) = system.through_cluster().filter(|c| *c != system.name.text) {
+        names.extend(system_needs(runbook, cluster));
+    }
+    names
 }
 
 /// The systems whose identity must be right before a step changes something: those it names, those

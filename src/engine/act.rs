@@ -344,9 +344,16 @@ impl Engine {
                     .and_then(|s| s.native(undo))
                     .cloned();
                 let Some(words) = words else { return };
+                let name = words["system"].as_str().unwrap_or_default();
+                let (Ok(system), Ok(words)) =
+                    (checks::system(&scope, name), scope.values.json(&words))
+                else {
+                    return;
+                };
                 let workdir = self.workdir.clone();
                 spawn(Box::pin(async move {
-                    actions::preview(&words, &scope, workdir, &redactor).await
+                    let values = &scope.values;
+                    actions::preview(&system, &words, values, &workdir, &redactor).await
                 }));
             }
             Look::Checks(checks) => {

@@ -181,7 +181,7 @@ impl Handle {
             manual: step.is_manual() && !undo,
             native: step.native(undo).is_some(),
             attempts: step.attempts,
-            missing: missing_values(&incident, &self.runbook, step),
+            missing: missing_values(&incident, &self.runbook, step, step.unless.is_none()),
             refusal: may_start(&incident, &self.runbook, &start).err(),
         })
     }

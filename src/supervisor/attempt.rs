@@ -15,7 +15,7 @@ use crate::{
     domain::{
         event::{CheckPhase, CheckResult, Ending, Outcome},
         redact::Redactor,
-        runbook::{Capture, variable},
+        runbook::variable,
         text::Clean,
     },
     logs::LogWriter,
@@ -332,12 +332,12 @@ impl Attempt {
             return (Outcome::Failed, true);
         }
         if matches!(spec.work, Work::Native(_)) && Path::new(actions::UNKNOWN).exists() {
-            self.reason = last_error();
+            self.reason = capture::last_error();
             return (Outcome::Unknown, false);
         }
         if !ended.success() && !spec.remote {
             let native = matches!(spec.work, Work::Native(_));
-            let said = last_error().filter(|_| native);
+            let said = capture::last_error().filter(|_| native);
             self.reason = Some(match (ended.exit_code(), ended.signal()) {
                 (Some(1), _) if said.is_some() => said.unwrap_or_default(),
                 (Some(code), _) => format!("exit {code}"),
@@ -346,7 +346,7 @@ impl Attempt {
             });
             return (Outcome::Failed, false);
         }
-        let captured = match self.objects(spec).await {
+        let captured = match capture::objects(spec, &self.scope).await {
             Ok(objects) => self.capture(spec, ended, &objects),
             Err(why) => Err(why),
         };
@@ -441,22 +441,6 @@ impl Attempt {
             }
         }
         Ok(())
-    }
-
-    /// What stands in the objects of a cluster that captures name, by the name of the capture.
-    async fn objects(&self, spec: &Spec) -> Result<HashMap<String, String>, String> {
-        let mut all = HashMap::new();
-        for (name, how, _) in &spec.capture {
-            if let Capture::Object { object, json } = how {
-                let fill = |text: &str| self.scope.values.fill(text).map_err(|m| m.to_string());
-                let (what, pointer) = (fill(object)?, fill(json)?);
-                let read = capture::object(spec, &self.scope, &what, &pointer)
-                    .await
-                    .map_err(|why| format!("nothing to capture into `{name}`: {why}"))?;
-                all.insert(name.clone(), read);
-            }
-        }
-        Ok(all)
     }
 
     /// Captures into values and secrets; from here on later texts may name them.
@@ -579,14 +563,6 @@ impl Attempt {
         }
         Ok(())
     }
-}
-
-/// The last error that a native action told, as the log has it: with secrets masked.
-fn last_error() -> Option<String> {
-    let lines = crate::logs::LogReader::new(Path::new(".")).tail(40);
-    let mut last = lines.iter().rev();
-    let found = last.find_map(|l| l.text.as_str().strip_prefix(actions::ERROR))?;
-    Some(found.to_owned())
 }
 
 fn said(check: &CheckResult) -> String {

@@ -2,6 +2,7 @@
 
 use super::spec::{Spec, Work};
 use crate::{
+    actions,
     checks::{self, Scope},
     domain::{
         native::Native,
@@ -10,25 +11,38 @@ use crate::{
     systems::kubernetes::{self, kinds::Place},
 };
 use regex::Regex;
-use std::time::Duration;
+use std::{collections::HashMap, path::Path, time::Duration};
 
 /// How long an object may take to read.
 const READ: Duration = Duration::from_secs(15);
 
+/// What stands in the objects of a cluster that captures name, by the name of the capture.
+pub(super) async fn objects(spec: &Spec, scope: &Scope) -> Result<HashMap<String, String>, String> {
+    let mut all = HashMap::new();
+    for (name, how, _) in &spec.capture {
+        if let Capture::Object { object: what, json } = how {
+            let fill = |text: &str| scope.values.fill(text).map_err(|m| m.to_string());
+            let read = object(spec, scope, &fill(what)?, &fill(json)?).await;
+            let read = read.map_err(|why| format!("nothing to capture into `{name}`: {why}"))?;
+            all.insert(name.clone(), read);
+        }
+    }
+    Ok(all)
+}
+
 /// What stands at a pointer in an object of the cluster that the step speaks to, or the only one there is.
-pub(super) async fn object(
-    spec: &Spec,
-    scope: &Scope,
-    what: &str,
-    pointer: &str,
-) -> Result<String, String> {
+async fn object(spec: &Spec, scope: &Scope, what: &str, pointer: &str) -> Result<String, String> {
     let clusters = || {
         let all = scope.systems.values();
         all.filter(|s| s.kind == SystemKind::Kubernetes)
     };
     let of_step = match &spec.work {
         Work::Native(words) => words["system"].as_str(),
-        Work::Script { .. } | Work::Check(_) | Work::Nothing => None,
+        Work::Check(check) => check
+            .system()
+            .map(|n| n.text.as_str())
+            .filter(|name| clusters().any(|s| s.name.text == **name)),
+        Work::Script { .. } | Work::Nothing => None,
     };
     let name = match (of_step, clusters().count()) {
         (Some(name), _) => name.to_owned(),
@@ -96,6 +110,14 @@ pub(super) fn cut(how: &Capture, stdout: &[u8], seen: Option<&str>) -> Result<St
             .map(str::to_owned)
             .ok_or_else(|| "no check has looked".to_owned()),
     }
+}
+
+/// The last error that a native action told, as the log has it: with secrets masked.
+pub(super) fn last_error() -> Option<String> {
+    let lines = crate::logs::LogReader::new(Path::new(".")).tail(40);
+    let mut last = lines.iter().rev();
+    let found = last.find_map(|l| l.text.as_str().strip_prefix(actions::ERROR))?;
+    Some(found.to_owned())
 }
 
 /// A fetched secret: one trailing line break is not part of it; empty and `None` are failures that

@@ -51,7 +51,10 @@ impl Going {
         let Some(incident) = self.home.incidents().pop() else {
             return String::new();
         };
-        let log = self.home.incident_dir(&incident).join("steps/01-a-a1/output.log");
+        let log = self
+            .home
+            .incident_dir(&incident)
+            .join("steps/01-a-a1/output.log");
         fs::read_to_string(log).unwrap_or_default()
     }
 
@@ -79,7 +82,8 @@ fn came(home: &Blackstart) -> (String, String) {
 
 fn slow(shop: &Shop, sim: &str) {
     let labels = json!({ "app": "slow" });
-    let container = json!([{ "name": "app", "image": "played:1", "env": [{ "name": "SIM", "value": sim }] }]);
+    let container =
+        json!([{ "name": "app", "image": "played:1", "env": [{ "name": "SIM", "value": sim }] }]);
     shop.cluster.make(
         "/apis/apps/v1/namespaces/shop/deployments",
         &json!({ "metadata": { "name": "slow" }, "spec": {
@@ -91,7 +95,8 @@ fn slow(shop: &Shop, sim: &str) {
 }
 
 fn heal(shop: &Shop) {
-    let container = json!([{ "name": "app", "image": "played:1", "env": [{ "name": "SIM", "value": "run" }] }]);
+    let container =
+        json!([{ "name": "app", "image": "played:1", "env": [{ "name": "SIM", "value": "run" }] }]);
     shop.cluster.ask(
         "PATCH",
         "/apis/apps/v1/namespaces/shop/deployments/slow",
@@ -156,7 +161,10 @@ fn a_command_in_a_pod_outlives_an_api_server_that_hangs_and_is_unknown_after_one
     going.says("the connection to pod/worker was lost");
     let (outcome, reason) = going.ends();
     assert_eq!(outcome, "unknown", "{reason}");
-    assert!(reason.contains("nobody knows whether the command ended"), "{reason}");
+    assert!(
+        reason.contains("nobody knows whether the command ended"),
+        "{reason}"
+    );
 
     // A pod that goes away under it is not success either.
     let going = Going::new(&shop, &words.replace("GO", "go3"));
@@ -184,7 +192,9 @@ fn killed(shop: &Shop, words: &str, chance: &mut Chance) -> (Blackstart, Option<
     let attempts = step(&shown, "a")["attempts"].as_array().cloned();
     let attempts = attempts.unwrap_or_default();
     assert!(attempts.len() <= 1, "{shown:#}");
-    let outcome = attempts.first().map(|a| a["outcome"].as_str().unwrap_or_default().to_owned());
+    let outcome = attempts
+        .first()
+        .map(|a| a["outcome"].as_str().unwrap_or_default().to_owned());
     (home, outcome)
 }
 
@@ -205,7 +215,9 @@ fn a_killed_cockpit_does_nothing_twice_in_a_cluster_and_invents_no_outcome() {
     };
     for round in 0..rounds {
         // A command in a pod: at most one mark for a round.
-        let words = format!("{{ id: a, title: A, budget: 1m, expect: done, kubernetes: {{ system: cluster, exec: pod/worker, command: [sh, -c, 'echo {round} >>/tmp/marks; sleep 0.2'] }} }}");
+        let words = format!(
+            "{{ id: a, title: A, budget: 1m, expect: done, kubernetes: {{ system: cluster, exec: pod/worker, command: [sh, -c, 'echo {round} >>/tmp/marks; sleep 0.2'] }} }}"
+        );
         let (_home, outcome) = killed(&shop, &words, &mut chance);
         let marks = shop.act("exec: pod/worker, command: [cat, /tmp/marks]").log;
         let marks = marks.lines().filter(|l| *l == round.to_string()).count();
@@ -213,10 +225,14 @@ fn a_killed_cockpit_does_nothing_twice_in_a_cluster_and_invents_no_outcome() {
         settle(&outcome, marks == 1, "exec");
 
         // An apply: at most one write that is not for show.
-        let words = format!("{{ id: a, title: A, budget: 1m, expect: done, kubernetes: {{ system: cluster, apply: [{{ apiVersion: v1, kind: ConfigMap, metadata: {{ name: applied-{round} }} }}] }} }}");
+        let words = format!(
+            "{{ id: a, title: A, budget: 1m, expect: done, kubernetes: {{ system: cluster, apply: [{{ apiVersion: v1, kind: ConfigMap, metadata: {{ name: applied-{round} }} }}] }} }}"
+        );
         let (_home, outcome) = killed(&shop, &words, &mut chance);
         let written = shop.cluster.written();
-        let real = |w: &&String| w.contains(&format!("configmaps/applied-{round}?")) && !w.contains("dryRun");
+        let real = |w: &&String| {
+            w.contains(&format!("configmaps/applied-{round}?")) && !w.contains("dryRun")
+        };
         let wrote = written.iter().filter(real).count();
         assert!(wrote <= 1, "round {round}: {wrote} writes");
         settle(&outcome, wrote == 1, "apply");
@@ -224,8 +240,13 @@ fn a_killed_cockpit_does_nothing_twice_in_a_cluster_and_invents_no_outcome() {
         // A deletion: asked for once.
         let name = format!("gone-{round}");
         let path = format!("/api/v1/namespaces/shop/configmaps/{name}");
-        shop.cluster.make("/api/v1/namespaces/shop/configmaps", &json!({ "metadata": { "name": name, "finalizers": ["shop/held"] } }));
-        let words = format!("{{ id: a, title: A, budget: 1m, expect: done, danger: change, kubernetes: {{ system: cluster, delete: configmap/{name}, timeout: 30s }} }}");
+        shop.cluster.make(
+            "/api/v1/namespaces/shop/configmaps",
+            &json!({ "metadata": { "name": name, "finalizers": ["shop/held"] } }),
+        );
+        let words = format!(
+            "{{ id: a, title: A, budget: 1m, expect: done, danger: change, kubernetes: {{ system: cluster, delete: configmap/{name}, timeout: 30s }} }}"
+        );
         let waiting = std::thread::scope(|scope| {
             let deleting = scope.spawn(|| killed(&shop, &words, &mut chance));
             // It is held until it was asked for, or the round is over without it.
@@ -233,9 +254,16 @@ fn a_killed_cockpit_does_nothing_twice_in_a_cluster_and_invents_no_outcome() {
             until(PATIENCE, "the end of the round", || {
                 let all = shop.get("/api/v1/namespaces/shop/configmaps");
                 let held = all["items"].as_array().into_iter().flatten();
-                let held = held.into_iter().any(|c| c["metadata"]["name"] == name.as_str() && c["metadata"]["deletionTimestamp"].is_string());
+                let held = held.into_iter().any(|c| {
+                    c["metadata"]["name"] == name.as_str()
+                        && c["metadata"]["deletionTimestamp"].is_string()
+                });
                 if held {
-                    shop.cluster.ask("PATCH", &path, &json!({ "metadata": { "finalizers": null } }));
+                    shop.cluster.ask(
+                        "PATCH",
+                        &path,
+                        &json!({ "metadata": { "finalizers": null } }),
+                    );
                 }
                 done = deleting.is_finished().then_some(());
                 done.is_some()
@@ -244,17 +272,25 @@ fn a_killed_cockpit_does_nothing_twice_in_a_cluster_and_invents_no_outcome() {
         });
         let (_home, outcome) = waiting;
         let written = shop.cluster.written();
-        let asked = written.iter().filter(|w| w.contains(" delete ") && w.contains(&format!("configmaps/{name} "))).count();
+        let asked = written
+            .iter()
+            .filter(|w| w.contains(" delete ") && w.contains(&format!("configmaps/{name} ")))
+            .count();
         assert!(asked <= 1, "round {round}: deleted {asked} times");
         settle(&outcome, asked == 1, "delete");
 
         // A look that waits: it is the same when somebody comes back.
         let name = format!("awaited-{round}");
-        let words = format!("{{ id: a, title: A, budget: 1m, check: {{ kubernetes: cluster, get: configmap/{name}, within: 1m, every: 30s }} }}");
+        let words = format!(
+            "{{ id: a, title: A, budget: 1m, check: {{ kubernetes: cluster, get: configmap/{name}, within: 1m, every: 30s }} }}"
+        );
         let (_home, outcome) = std::thread::scope(|scope| {
             let watching = scope.spawn(|| killed(&shop, &words, &mut chance));
             crate::harness::pause(std::time::Duration::from_millis(1200));
-            shop.cluster.make("/api/v1/namespaces/shop/configmaps", &json!({ "metadata": { "name": name } }));
+            shop.cluster.make(
+                "/api/v1/namespaces/shop/configmaps",
+                &json!({ "metadata": { "name": name } }),
+            );
             watching.join().unwrap()
         });
         settle(&outcome, true, "watch");

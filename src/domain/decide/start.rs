@@ -64,16 +64,28 @@ pub fn may_start<'i>(
     if step.is_manual() && start.saw.as_deref().is_none_or(|s| s.trim().is_empty()) {
         return Err(Refusal::Saw(name));
     }
-    let missing = missing_values(incident, runbook, step);
+    // What may be done already needs no more than the look at that.
+    let all = step.unless.is_none() || start.anyway;
+    let missing = missing_values(incident, runbook, step, all);
     if !missing.is_empty() {
         return Err(Refusal::MissingValues(missing.join(", ")));
     }
     Ok(planned)
 }
 
-/// The names of values that a step needs and that nobody has given.
-pub fn missing_values(incident: &Incident, runbook: &Runbook, step: &Step) -> Vec<String> {
-    plan::needs(runbook, step)
+/// The names of values that a step needs and that nobody has given: all of them, or those for the look
+/// whether it is done already.
+pub fn missing_values(
+    incident: &Incident,
+    runbook: &Runbook,
+    step: &Step,
+    all: bool,
+) -> Vec<String> {
+    let needed = match (&step.unless, all) {
+        (Some(unless), false) => plan::check_needs(runbook, unless),
+        (_, _) => plan::needs(runbook, step),
+    };
+    needed
         .into_iter()
         .filter(|name| !incident.values.contains_key(name))
         .collect()
@@ -107,6 +119,12 @@ pub fn start(
             checks: vec![unless.clone()],
         });
         return Ok(events);
+    }
+    if !start.undo {
+        let missing = missing_values(incident, runbook, step, true);
+        if !missing.is_empty() {
+            return Err((Refusal::MissingValues(missing.join(", ")), Vec::new()));
+        }
     }
     if step.danger != Danger::None || start.undo {
         events = right_target(incident, runbook, planned, step, sight)?;

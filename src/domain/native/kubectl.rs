@@ -9,7 +9,24 @@ fn quoted(word: &str) -> String {
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
     }
-    format!("'{}'", word.replace('\'', "'\\''"))
+    let bare: String = word.replace("${", "").replace('}', "");
+    if word.contains("${") && bare.chars().all(plain) {
+        return format!("\"{word}\"");
+    }
+    let mut out = String::from("'");
+    let mut rest = word;
+    // What is not filled in yet must stand outside of single quotes, or no shell puts it in.
+    while let Some((before, after)) = rest.split_once("${") {
+        let Some((name, behind)) = after.split_once('}') else {
+            break;
+        };
+        out.push_str(&before.replace('\'', "'\\''"));
+        out.push_str(&format!("'\"${{{name}}}\"'"));
+        rest = behind;
+    }
+    out.push_str(&rest.replace('\'', "'\\''"));
+    out.push('\'');
+    out
 }
 
 /// Where kubectl must look, of a system whose values are filled in.
@@ -95,7 +112,8 @@ impl Native {
             Verb::Secret { name, data, .. } => {
                 let data: String = data
                     .iter()
-                    .map(|(k, v)| format!(" --from-literal={}", quoted(&format!("{k}={v}"))))
+                    // What is printed by the shell itself stands in no list of processes.
+                    .map(|(k, v)| format!(" --from-file={}=<(printf %s {})", quoted(k), quoted(v)))
                     .collect();
                 format!(
                     "{aim} create secret generic {}{data} --dry-run=client -o yaml | {aim} apply -f -",

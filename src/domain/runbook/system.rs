@@ -184,6 +184,9 @@ impl System {
             })
             .collect();
         all.extend(self.headers.iter().map(|(_, v)| (v.as_str(), true)));
+        let via = self.via.as_ref().and_then(|v| v.as_object());
+        let via = via.into_iter().flat_map(|m| m.values());
+        all.extend(via.filter_map(|v| Some((v.as_str()?, false))));
         all
     }
 }

@@ -158,6 +158,13 @@ async fn discovered(
 ) -> Result<Place, Trouble> {
     let groups = cluster.get("/apis").await?.unwrap_or_default();
     let mut names: Vec<String> = Vec::new();
+    if group.is_none() {
+        // The kinds of the first days have no group.
+        let core = cluster.get("/api/v1").await?.unwrap_or_default();
+        if let Some(found) = in_list(&core, "api/v1", kind, name, &mut names) {
+            return Ok(found);
+        }
+    }
     for one in groups["groups"].as_array().into_iter().flatten() {
         let of = one["name"].as_str().unwrap_or_default();
         if group.is_some_and(|g| g != of) {
@@ -174,23 +181,9 @@ async fn discovered(
                 .get(&format!("/apis/{version}"))
                 .await?
                 .unwrap_or_default();
-            for resource in list["resources"].as_array().into_iter().flatten() {
-                let plural = resource["name"].as_str().unwrap_or_default();
-                if plural.contains('/') {
-                    continue;
-                }
-                let short = resource["shortNames"].as_array().into_iter().flatten();
-                let calls = [&resource["singularName"], &resource["kind"]];
-                let mut calls = calls.into_iter().chain(short).filter_map(Value::as_str);
-                if plural == kind || calls.any(|c| c.eq_ignore_ascii_case(kind)) {
-                    return Ok(Place {
-                        base: format!("apis/{version}"),
-                        plural: plural.to_owned(),
-                        namespaced: resource["namespaced"] == true,
-                        name: name.to_owned(),
-                    });
-                }
-                names.push(plural.to_owned());
+            let base = format!("apis/{version}");
+            if let Some(found) = in_list(&list, &base, kind, name, &mut names) {
+                return Ok(found);
             }
         }
     }
@@ -199,4 +192,33 @@ async fn discovered(
     Err(Trouble::Down(format!(
         "the cluster has no kind `{kind}`; {help}"
     )))
+}
+
+/// The kind in a list of resources; those that it is not are noted.
+fn in_list(
+    list: &Value,
+    base: &str,
+    kind: &str,
+    name: &str,
+    names: &mut Vec<String>,
+) -> Option<Place> {
+    for resource in list["resources"].as_array().into_iter().flatten() {
+        let plural = resource["name"].as_str().unwrap_or_default();
+        if plural.contains('/') {
+            continue;
+        }
+        let short = resource["shortNames"].as_array().into_iter().flatten();
+        let calls = [&resource["singularName"], &resource["kind"]];
+        let mut calls = calls.into_iter().chain(short).filter_map(Value::as_str);
+        if plural == kind || calls.any(|c| c.eq_ignore_ascii_case(kind)) {
+            return Some(Place {
+                base: base.to_owned(),
+                plural: plural.to_owned(),
+                namespaced: resource["namespaced"] == true,
+                name: name.to_owned(),
+            });
+        }
+        names.push(plural.to_owned());
+    }
+    None
 }
