@@ -60,7 +60,12 @@ pub(super) fn missing(
                 .into_iter()
                 .any(|(_, accepted)| may_be(accepted, address.as_deref()))
             {
-                let shown = address.unwrap_or_else(|| "HOST:PORT".to_owned());
+                let of = runbook.systems.get(&system.text).map(|s| s.kind);
+                let what = match of {
+                    Some(SystemKind::Kubernetes) => "UID-OF-KUBE-SYSTEM",
+                    _ => "HOST:PORT",
+                };
+                let shown = address.unwrap_or_else(|| what.to_owned());
                 out.push(format!(
                     "`{name}` moves `{system}`: --accept-identity {system}={shown}"
                 ));
@@ -154,6 +159,10 @@ fn new_address(runbook: &Runbook, step: &Step, system: &str, values: &[Value]) -
         None => plain(name),
     };
     let system = runbook.systems.get(system)?;
+    if system.kind == SystemKind::Kubernetes {
+        // Its server is known when its kubeconfig is written.
+        return None;
+    }
     let field = |key: &str, otherwise: &str| {
         let text = system.fields.get(key).map_or(otherwise, String::as_str);
         template::fill(text, known).ok()

@@ -243,7 +243,11 @@ fn of_check<'a>(place: &str, check: &'a Check) -> Option<View<'a>> {
         | CheckKind::Dns(_)
         | CheckKind::File(_) => return None,
     };
-    let calls = commands::calls(&commands);
+    let mut calls = commands::calls(&commands);
+    for call in &mut calls {
+        // Programs in a pod are not this machine's.
+        call.elsewhere |= matches!(check.what, CheckKind::Kubernetes(_));
+    }
     Some(View {
         place: place.to_owned(),
         kind,

@@ -29,6 +29,22 @@ fn quoted(word: &str) -> String {
     out
 }
 
+/// A text for stdin; a shell puts in what is not filled in yet, and nothing else.
+fn here(text: &str) -> String {
+    if !text.contains("${") {
+        return format!(" <<'END'\n{text}\nEND");
+    }
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(&before.replace('\\', "\\\\").replace('`', "\\`"));
+        out.push_str(if after.starts_with('{') { "$" } else { "\\$" });
+        rest = after;
+    }
+    out.push_str(&rest.replace('\\', "\\\\").replace('`', "\\`"));
+    format!(" <<END\n{out}\nEND")
+}
+
 /// Where kubectl must look, of a system whose values are filled in.
 pub fn aim(system: Option<&System>, namespace: Option<&str>) -> String {
     let field = |key: &str| {
@@ -129,13 +145,13 @@ impl Native {
                 };
                 let body = match manifests {
                     Manifests::File(_) => String::new(),
-                    Manifests::Text(text) => format!(" <<'END'\n{}\nEND", text.trim_end()),
+                    Manifests::Text(text) => here(text.trim_end()),
                     Manifests::Inline(all) => {
                         let all: Vec<String> = all
                             .iter()
                             .map(|o| serde_json::to_string_pretty(o).unwrap_or_default())
                             .collect();
-                        format!(" <<'END'\n{}\nEND", all.join("\n---\n"))
+                        here(&all.join("\n---\n"))
                     }
                 };
                 format!("{aim} apply --server-side{force} -f {file}{body}")
