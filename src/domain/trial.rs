@@ -573,7 +573,9 @@ fn looks_at(check: &Check, text: &str) -> bool {
         | CheckKind::Dns(_)
         | CheckKind::File(_) => "",
     };
-    !text.is_empty() && (check.label().contains(text) || script.contains(text))
+    // Where it looks, what must hold there, or what it runs.
+    let looks = format!("{}, {}", check.label(), check.expected());
+    !text.is_empty() && (looks.contains(text) || script.contains(text))
 }
 
 #[cfg(test)]

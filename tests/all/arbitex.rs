@@ -1,36 +1,37 @@
-//! Redis and the validation of Arbitex's recovery, on a real Redis, a real PostgreSQL, over real TLS
-//! and with a real name server.
-//!
-//! Two small stand-ins (`tests/fixtures/cluster`) play `kubectl` and `az`, since no cluster and no cloud
-//! is at hand: to scale stops and starts the real Redis, to execute in a pod runs in its data folder.
-//! The API is a stand-in too.
+//! Volumes, Redis and the validation of Arbitex's recovery: on a real control plane with a node that runs
+//! real processes, a real Redis, a real PostgreSQL, over real TLS and with a real name server.
+
+mod world;
 
 use crate::{
     ampora::site::{assert_cause, assert_state, shown},
     harness::{
-        bin::{Blackstart, Run, attempts},
-        free_port, must, need,
+        bin::{Blackstart, Run, attempts, step},
+        free_port, pause,
         platform_api::{Api, Reply, Request},
         postgres::{Cluster, PASSWORD},
         process::Owner,
+        pty::Terminal,
         search_path,
         tls::{Authority, Valid},
         tools::NameServer,
+        until,
     },
     platform::{TENANTS, fill},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     env, fs,
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
+use world::World;
 
 /// The name that tenants use, known to the test's own name server only.
 const NAME: &str = "api.arbitex.example";
@@ -39,114 +40,6 @@ const TOKEN: &str = "token-of-an-administrator";
 const NEW: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const PUBLIC: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const KEYS: usize = 500;
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cluster")
-}
-
-/// The stand-in for the cluster, with a Redis of its own.
-struct Pods {
-    folder: PathBuf,
-    port: u16,
-}
-
-impl Pods {
-    /// A Redis with AOF and `KEYS` keys, a copy of which is kept as an RDB file; then they are lost.
-    fn with_lost_keys(folder: PathBuf, rdb: &Path) -> Self {
-        for name in ["data", "tmp", "bin", "pod-bin", "pod", "pvc", "ingress"] {
-            fs::create_dir_all(folder.join(name)).unwrap();
-        }
-        for tool in ["kubectl", "az"] {
-            install(&fixtures().join(tool), &folder.join("bin").join(tool));
-        }
-        for tool in ["redis-cli", "redis-server"] {
-            install(
-                &fixtures().join("pod-bin").join(tool),
-                &folder.join("pod-bin").join(tool),
-            );
-        }
-        let pods = Self {
-            folder,
-            port: free_port(),
-        };
-        fs::write(pods.folder.join("port"), pods.port.to_string()).unwrap();
-        let labels = json!({"app": "arbitex-redis"});
-        pods.object(
-            "statefulset",
-            "arbitex-redis",
-            &json!({"kind": "StatefulSet", "metadata": {"annotations": {}}, "spec": {"replicas": 0, "template": {
-                "metadata": {"labels": labels},
-                "spec": {"containers": [{"name": "redis", "image": "redis:7", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
-                    "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "arbitex-redis-data"}}]}}}}),
-        );
-        for (name, replicas) in [("arbitex-platform", 3), ("arbitex-cloud", 2)] {
-            let status = json!({"replicas": replicas, "readyReplicas": replicas});
-            pods.object(
-                "deployment",
-                name,
-                &json!({"metadata": {"annotations": {}}, "spec": {"replicas": replicas}, "status": status}),
-            );
-        }
-        let claim =
-            json!({"metadata": {"name": "arbitex-redis-data"}, "status": {"phase": "Bound"}});
-        pods.object("pvc", "arbitex-redis-data", &claim);
-        let ingress = json!({"spec": {"rules": [{"host": NAME}]},
-            "status": {"loadBalancer": {"ingress": [{"ip": NEW.to_string()}]}}});
-        pods.object("ingress", "arbitex", &ingress);
-
-        pods.scale_redis(1);
-        let fill = format!(
-            "for i = 1, {KEYS} do redis.call('SET', 'session:' .. i, 'of tenant ' .. i, 'EX', 86400) end"
-        );
-        pods.redis(&["EVAL", &fill, "0"]);
-        pods.redis(&["--rdb", &shown(rdb)]);
-        pods.redis(&["FLUSHALL"]);
-        pods.redis(&["SET", "written:after", "the loss"]);
-        fs::write(pods.folder.join("calls"), "").unwrap();
-        pods
-    }
-
-    fn object(&self, kind: &str, name: &str, text: &serde_json::Value) {
-        let folder = self.folder.join(kind);
-        fs::create_dir_all(&folder).unwrap();
-        let mut text = text.clone();
-        text["metadata"]["name"] = name.into();
-        fs::write(folder.join(format!("{name}.json")), text.to_string()).unwrap();
-    }
-
-    /// As the StatefulSet's controller would: stops or starts the real Redis.
-    fn scale_redis(&self, replicas: u32) {
-        let mut kubectl = Command::new(self.folder.join("bin/kubectl"));
-        kubectl
-            .args(["scale", "statefulset/arbitex-redis"])
-            .arg(format!("--replicas={replicas}"))
-            .env("CLUSTER", &self.folder)
-            .env("PATH", search_path());
-        must(&mut kubectl);
-    }
-
-    #[track_caller]
-    fn redis(&self, words: &[&str]) -> String {
-        let mut cli = Command::new(need("redis-cli", "redis-tools"));
-        cli.args(["-e", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
-        must(cli.args(words))
-    }
-
-    fn calls(&self) -> String {
-        fs::read_to_string(self.folder.join("calls")).unwrap()
-    }
-
-    fn replicas(&self, deployment: &str) -> serde_json::Value {
-        let text = fs::read(self.folder.join(format!("deployment/{deployment}.json")));
-        serde_json::from_slice::<serde_json::Value>(&text.unwrap()).unwrap()["spec"]["replicas"]
-            .take()
-    }
-}
-
-fn install(from: &Path, to: &Path) {
-    fs::copy(from, to).unwrap();
-    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).unwrap();
-}
 
 /// What the API says of the audit chain.
 #[derive(Clone, Default)]
@@ -179,10 +72,10 @@ fn arbitex(
     }
 }
 
-/// The platform around Redis.
+/// The platform around its volumes and its Redis.
 struct Site {
     home: Blackstart,
-    pods: Pods,
+    world: World,
     runbook: String,
     rdb: PathBuf,
     names: NameServer,
@@ -192,13 +85,13 @@ struct Site {
 }
 
 impl Site {
-    /// Redis has lost its keys; the rest of the platform is not there.
-    fn around_redis() -> Self {
+    /// Everything runs.
+    fn that_runs() -> Self {
         let home = Blackstart::new();
         let files = PathBuf::from(home.file(""));
         let authority = Authority::new(&files, "servers");
         let rdb = files.join("dump.rdb");
-        let pods = Pods::with_lost_keys(files.join("cluster"), &rdb);
+        let world = World::that_runs(files.join("azure"));
         let (names, port) = (NameServer::start(), free_port());
 
         // The public name leads to the old site until DNS is changed; the new one is beside it.
@@ -208,27 +101,37 @@ impl Site {
             ("orders", names.orders()),
             ("name", NAME.to_owned()),
         ] {
-            fs::write(pods.folder.join(file), text).unwrap();
+            fs::write(world.azure.join(file), text).unwrap();
         }
         let path = env::join_paths(
-            std::iter::once(pods.folder.join("bin")).chain(env::split_paths(&search_path())),
+            std::iter::once(world.azure.join("bin")).chain(env::split_paths(&search_path())),
         );
+        let kubeconfig = home.write("kubeconfig", world.plane.kubeconfig());
         let home = home
             .with("PATH", path.unwrap())
-            .with("CLUSTER", &pods.folder)
+            .with("KUBECONFIG", kubeconfig)
+            .with("CLUSTER", &world.azure)
+            .with("NODE", world.plane.node_folder())
             .with("DB_PASSWORD", PASSWORD)
             .with("ADMIN_TOKEN", TOKEN)
             .with("SSL_CERT_FILE", authority.certificate());
         let runbook = home.write("arbitex.yaml", moved_here(&names, port));
         Self {
             home,
-            pods,
+            world,
             runbook,
             rdb,
             names,
             authority,
             port,
         }
+    }
+
+    /// Redis has lost its keys.
+    fn without_keys() -> Self {
+        let site = Self::that_runs();
+        site.world.loses_keys(&site.rdb);
+        site
     }
 
     /// The same with another text in its runbook.
@@ -238,24 +141,9 @@ impl Site {
         self
     }
 
-    fn run(&self, database: u16) -> Run {
-        let redis = self.pods.port.to_string();
-        let accept = [
-            format!("cache=127.0.0.1:{redis}"),
-            format!("database=localhost:{database}"),
-        ];
-        let mut args: Vec<String> = vec![self.runbook.clone()];
-        let mut option = |name: &str, value: &str| args.extend([name.to_owned(), value.to_owned()]);
-        option("--go", "redis/rdb");
-        option("--severity", "P1");
-        option("--confirm", "cutover");
-        for address in &accept {
-            option("--accept-identity", address);
-        }
-        for (name, value) in [
-            ("cluster_context", "stand-in"),
-            ("redis_host", "127.0.0.1"),
-            ("redis_port", &redis),
+    fn values(&self, database: u16) -> Vec<String> {
+        let all = [
+            ("cluster_context", "admin"),
             ("rdb_file", &shown(&self.rdb)),
             ("keep_dir", &self.home.file("kept")),
             ("db_host", "localhost"),
@@ -266,9 +154,28 @@ impl Site {
             ("api_base", &format!("https://localhost:{}", self.port)),
             ("api_host", NAME),
             ("subscription", "none"),
-        ] {
-            option("--set", &format!("{name}={value}"));
-        }
+            ("helper_image", "tools:1"),
+            ("pvc_name", "arbitex-redis-data"),
+            ("pvc_user", "statefulset/arbitex-redis"),
+            ("volume_path", "/data"),
+        ];
+        all.iter()
+            .flat_map(|(name, value)| ["--set".to_owned(), format!("{name}={value}")])
+            .collect()
+    }
+
+    fn run(&self, go: &str, database: u16, more: &[&str]) -> Run {
+        let mut args: Vec<String> = vec![self.runbook.clone()];
+        let mut option = |name: &str, value: &str| args.extend([name.to_owned(), value.to_owned()]);
+        option("--go", go);
+        option("--severity", "P1");
+        option("--confirm", "cutover");
+        option(
+            "--accept-identity",
+            &format!("database=localhost:{database}"),
+        );
+        args.extend(self.values(database));
+        args.extend(more.iter().map(|w| (*w).to_owned()));
         args.push("--trust".into());
         self.home.run(&args)
     }
@@ -290,7 +197,7 @@ impl Around {
             .authority
             .sign("api", "DNS:localhost", &Valid::Days(30));
         let chain = Chain::default();
-        let record = site.pods.folder.join("address");
+        let record = site.world.azure.join("address");
         let moved = move || fs::read_to_string(&record).unwrap().trim() == NEW.to_string();
         let at = |ip: Ipv4Addr| SocketAddr::from((ip, site.port));
         let database = Cluster::start();
@@ -349,9 +256,9 @@ fn changed(text: &str, from: &str, to: &str) -> String {
 
 #[test]
 fn redis_comes_back_from_its_rdb_file_and_keeps_its_keys_over_a_restart() {
-    let site = Site::around_redis();
+    let site = Site::without_keys();
     let around = Around::of(&site);
-    let run = site.run(around.database.port()).exits(0);
+    let run = site.run("redis/rdb", around.database.port(), &[]).exits(0);
     assert_eq!(run.summary["state"], "recovered");
     let fence = [
         "file",
@@ -389,11 +296,10 @@ fn redis_comes_back_from_its_rdb_file_and_keeps_its_keys_over_a_restart() {
 
     // The keys of the file are there, and what came after it is not; the old files are kept.
     let keys = KEYS.to_string();
-    assert_eq!(site.pods.redis(&["DBSIZE"]), keys);
-    assert_eq!(site.pods.redis(&["GET", "session:7"]), "of tenant 7");
-    let kept = fs::read_dir(site.pods.folder.join("data"))
-        .unwrap()
-        .flatten();
+    assert_eq!(site.world.redis(&["DBSIZE"]), keys);
+    assert_eq!(site.world.redis(&["GET", "session:7"]), "of tenant 7");
+    let disk = site.world.plane.node_folder().join("disks/redis");
+    let kept = fs::read_dir(disk).unwrap().flatten();
     let kept = kept
         .map(|e| e.path())
         .find(|path| shown(path).contains("before-recovery-"));
@@ -405,18 +311,14 @@ fn redis_comes_back_from_its_rdb_file_and_keeps_its_keys_over_a_restart() {
     );
 
     // AOF is on and whole: a restart with the StatefulSet's own configuration loses nothing.
-    assert!(
-        site.pods
-            .redis(&["INFO", "persistence"])
-            .contains("aof_enabled:1")
-    );
-    site.pods.scale_redis(0);
-    site.pods.scale_redis(1);
-    assert_eq!(site.pods.redis(&["DBSIZE"]), keys);
+    let persistence = site.world.redis(&["INFO", "persistence"]);
+    assert!(persistence.contains("aof_enabled:1"), "{persistence}");
+    site.world.restart_redis();
+    assert_eq!(site.world.redis(&["DBSIZE"]), keys);
 
     // Its clients are back, as many as there were.
-    assert_eq!(site.pods.replicas("arbitex-platform"), 3);
-    assert_eq!(site.pods.replicas("arbitex-cloud"), 2);
+    assert_eq!(site.world.replicas("deployment/arbitex-platform"), 3);
+    assert_eq!(site.world.replicas("deployment/arbitex-cloud"), 2);
 
     // Before DNS was changed the new site was asked, and after it what the name leads to.
     let chain = "/v1/admin/audit/verify".to_owned();
@@ -435,10 +337,10 @@ fn redis_comes_back_from_its_rdb_file_and_keeps_its_keys_over_a_restart() {
 
 #[test]
 fn a_chain_that_is_not_valid_stops_the_recovery_before_dns_until_it_is() {
-    let site = Site::around_redis();
+    let site = Site::without_keys();
     let around = Around::of(&site);
     around.chain.broken.store(true, Ordering::Relaxed);
-    let run = site.run(around.database.port()).exits(1);
+    let run = site.run("redis/rdb", around.database.port(), &[]).exits(1);
     assert_state(&run, &["start-clients", "health-new"], "succeeded");
     assert_state(&run, &["audit-new"], "failed");
     assert_cause(
@@ -465,26 +367,24 @@ fn a_chain_that_is_not_valid_stops_the_recovery_before_dns_until_it_is() {
 
 #[test]
 fn a_damaged_rdb_file_is_refused_before_anything_is_stopped() {
-    let site = Site::around_redis();
+    let site = Site::without_keys();
     let mut bytes = fs::read(&site.rdb).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xff;
     fs::write(&site.rdb, bytes).unwrap();
-    let run = site.run(free_port()).exits(1);
+    let run = site.run("redis/rdb", free_port(), &[]).exits(1);
     assert_state(&run, &["file"], "failed");
     assert_cause(&run, "file", "Its checksum is wrong or it ends too early");
     assert!(attempts(&run.summary, "stop-redis").is_empty());
-    let calls = site.pods.calls();
-    assert!(
-        !calls.contains("scale") && !calls.contains("delete"),
-        "{calls}"
-    );
-    assert_eq!(site.pods.redis(&["GET", "written:after"]), "the loss");
+    let written = site.world.plane.written();
+    let changed = |w: &&String| w.contains("/scale") || w.contains(" delete ");
+    assert_eq!(written.iter().find(changed), None, "{written:?}");
+    assert_eq!(site.world.redis(&["GET", "written:after"]), "the loss");
 }
 
 #[test]
 fn an_aof_that_would_shadow_the_rdb_file_is_seen_before_clients_come_back() {
-    let site = Site::around_redis()
+    let site = Site::without_keys()
         .with_change(
             "--dbfilename dump.rdb --appendonly no",
             "--dbfilename dump.rdb --appendonly yes",
@@ -493,12 +393,182 @@ fn an_aof_that_would_shadow_the_rdb_file_is_seen_before_clients_come_back() {
             "appendonly\\\\s+no/\", within: 1m",
             "appendonly\\\\s+no/\", within: 1s",
         );
-    let run = site.run(free_port()).exits(1);
+    let run = site.run("redis/rdb", free_port(), &[]).exits(1);
     assert_state(&run, &["put-file"], "succeeded");
     assert_state(&run, &["load"], "failed");
     assert_cause(&run, "load", "AOF is on, so Redis read its AOF");
     // Redis is healthy, answers, and ignored the file.
-    assert_eq!(site.pods.redis(&["DBSIZE"]), "0");
+    let helper = "pod/arbitex-redis-restore";
+    assert_eq!(site.world.redis_in(helper, &["DBSIZE"]), "0");
     assert!(attempts(&run.summary, "start-clients").is_empty());
-    assert_eq!(site.pods.replicas("arbitex-platform"), 0);
+    assert_eq!(site.world.replicas("deployment/arbitex-platform"), 0);
+}
+
+/// Goes through a checklist by keys, until there is nothing left to start.
+struct Hands<'t> {
+    home: &'t Blackstart,
+    terminal: &'t Terminal,
+    incident: String,
+}
+
+impl Hands<'_> {
+    fn steps(&self) -> Vec<Value> {
+        let shown = self.home.show_json(&self.incident);
+        shown["steps"].as_array().cloned().unwrap_or_default()
+    }
+
+    fn sees(&self, expression: &str) -> String {
+        let screen = self
+            .terminal
+            .wait_for_text(expression, Duration::from_secs(60));
+        // Keys that act are dropped for a moment after the screen has changed.
+        pause(Duration::from_millis(450));
+        screen
+    }
+
+    /// The step that the cockpit has chosen by itself: armed, confirmed where it asks, started, waited for.
+    fn next(&self) {
+        let waiting = |s: &&Value| s["state"] == "pending";
+        let steps = self.steps();
+        let next = steps.iter().find(waiting).expect("a step that is left");
+        let (number, name) = (&next["number"], next["name"].as_str().unwrap());
+        self.sees(&format!("{number} · "));
+        self.terminal.send("r");
+        let asked = self.sees("Enter starts it|to confirm|What did you see|Enter accepts");
+        if asked.contains("to confirm") {
+            // What goes with it stands there before anybody types the name.
+            let screen = self.sees("volume pvc-redis: Retain, its data stays");
+            assert!(screen.contains("pvc/arbitex-redis-data goes"), "{screen}");
+            self.terminal.send("\u{1b}[6~");
+            pause(Duration::from_millis(450));
+            self.terminal.send("arbitex-redis-data");
+        }
+        if asked.contains("What did you see") {
+            self.terminal.send("signed in");
+        }
+        pause(Duration::from_millis(450));
+        self.terminal.send("\r");
+        let what = format!("the end of {name}\n{}", self.terminal);
+        until(Duration::from_secs(90), what, || {
+            let steps = self.steps();
+            let now = steps.iter().find(|s| s["name"] == name).unwrap();
+            assert!(
+                !["failed", "unknown"].contains(&now["state"].as_str().unwrap()),
+                "{now:#}\n{}",
+                self.terminal
+            );
+            !["pending", "running"].contains(&now["state"].as_str().unwrap())
+        });
+    }
+}
+
+#[test]
+fn a_lost_volume_comes_back_from_its_snapshot_by_keys_and_its_marker_is_read_through_the_pod() {
+    let site = Site::that_runs();
+    let around = Around::of(&site);
+    let world = &site.world;
+    world.redis(&["SET", "marker", "written before the loss"]);
+    world.snapshot("redis", "arbitex-redis-data");
+    // The loss: what is on the disk now is of no use.
+    world.redis(&["FLUSHALL"]);
+    world.redis(&["SET", "marker", "after"]);
+
+    site.home.output(&["trust", &site.runbook]).exits(0);
+    let mut args = vec!["open".to_owned(), site.runbook.clone()];
+    args.extend(site.values(around.database.port()));
+    let mut terminal = site.home.terminal(&args, 120, 40);
+    {
+        let hands = |incident: String| Hands {
+            home: &site.home,
+            terminal: &terminal,
+            incident,
+        };
+        let person = hands(String::new());
+        person.sees("How bad is it");
+        terminal.send("j");
+        person.sees("P1");
+        terminal.send("\r");
+        person.sees("Since when");
+        terminal.send("now\r");
+        person.sees("What is broken");
+        terminal.send("\r");
+        person.sees("Which one");
+        terminal.send("jj");
+        person.sees("A volume");
+        terminal.send("\r");
+        person.sees("Ready");
+        terminal.send("c");
+        let person = hands(site.home.incident());
+        for _ in 0..person.steps().len() {
+            if person.steps().iter().all(|s| s["state"] != "pending") {
+                break;
+            }
+            person.next();
+        }
+        person.sees("(?i)recovered");
+    }
+    let incident = site.home.incident();
+    until(Duration::from_secs(60), "recovery", || {
+        site.home.show_json(&incident)["state"] == "recovered"
+    });
+    terminal.close();
+    terminal.wait(Duration::from_secs(60));
+    // The claim names the volume, the volume the disk that was made from the snapshot; and through the pod
+    // what was written before the loss is read.
+    let volume = world.plane.ask(
+        "GET",
+        "/api/v1/persistentvolumes/arbitex-redis-data-restored",
+        &Value::Null,
+    );
+    let handle = volume["spec"]["csi"]["volumeHandle"].as_str().unwrap();
+    assert!(
+        handle.ends_with("/disks/arbitex-redis-data-restored"),
+        "{handle}"
+    );
+    assert_eq!(world.redis(&["GET", "marker"]), "written before the loss");
+    assert_eq!(world.redis(&["DBSIZE"]), (KEYS + 1).to_string());
+    // The old disk is kept, and was never written to again.
+    let old = world
+        .plane
+        .ask("GET", "/api/v1/persistentvolumes/pvc-redis", &Value::Null);
+    assert_eq!(old["spec"]["persistentVolumeReclaimPolicy"], "Retain");
+    let shown = site.home.show_json(&incident);
+    assert_eq!(step(&shown, "read-back")["state"], "succeeded");
+}
+
+#[test]
+fn a_claim_that_is_bound_to_the_wrong_or_to_an_empty_disk_is_no_recovery() {
+    let site = Site::that_runs();
+    site.world.snapshot("redis", "arbitex-redis-data");
+    let approve = ["--approve", "release=arbitex-redis-data"];
+    // A snapshot without content: the claim is bound, and that is not enough.
+    let content = site.world.azure.join("snapshots/arbitex-redis-data-1");
+    let aside = site.world.azure.join("content");
+    fs::rename(&content, &aside).unwrap();
+    fs::create_dir(&content).unwrap();
+    let run = site.run("pvc", free_port(), &approve).exits(1);
+    assert_state(&run, &["bind"], "succeeded");
+    assert_state(&run, &["look-inside"], "failed");
+    assert!(attempts(&run.summary, "start").is_empty());
+    assert_eq!(run.summary["state"], "open");
+    fs::remove_dir(&content).unwrap();
+    fs::rename(&aside, &content).unwrap();
+    // A volume that names another disk than the one that was made.
+    let site = site.with_change(
+        "volumeHandle: $disk.id",
+        "volumeHandle: $pv.spec.csi.volumeHandle",
+    );
+    let other = [
+        "--set",
+        "restored_disk=second",
+        "--set",
+        "old_volume=pvc-redis",
+        "--set",
+        "pvc_replicas=1",
+    ];
+    let run = site
+        .run("pvc", free_port(), &[&approve[..], &other[..]].concat())
+        .exits(1);
+    assert_ne!(run.summary["state"], "recovered", "{:#}", run.summary);
+    assert!(attempts(&run.summary, "start").is_empty());
 }

@@ -421,7 +421,11 @@ impl Screen for Checklist {
                     Err(why) => Want::Say(why),
                 },
             },
-            News::Started { step, result } => self.started(step, result),
+            News::Started { step, result } => {
+                let want = self.started(step, result);
+                self.follow_plan(at);
+                want
+            }
             News::Wished { token, result } => {
                 let Some((_, done)) = self.asked.take_if(|(t, _)| *t == *token) else {
                     return Want::Nothing;

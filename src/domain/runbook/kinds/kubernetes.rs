@@ -2,6 +2,7 @@
 
 use crate::domain::runbook::reader::{Map, Name, Reader};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A look at a cluster.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +25,8 @@ const LOOKS: [&str; 12] = [
     "get",
     "absent",
 ];
+/// What must hold, and not where to look.
+const WANTED: [&str; 6] = ["none", "phase", "keys", "json", "for", "ready"];
 const DETAILS: [&str; 10] = [
     "none",
     "phase",
@@ -73,16 +76,56 @@ impl Words {
         let words: Vec<String> = self
             .words
             .iter()
-            .map(|(k, v)| match v.as_str() {
-                Some(text) => format!("{k} {text}"),
-                None => format!("{k} {v}"),
+            .filter(|(k, _)| !WANTED.contains(&k.as_str()))
+            .map(|(k, v)| match (k.as_str(), v) {
+                ("reachable" | "nodes", _) => k.clone(),
+                ("pods", Value::String(text)) if text.is_empty() => "all pods".to_owned(),
+                ("command", Value::Array(words)) => {
+                    let words: Vec<String> = words.iter().map(plain).collect();
+                    words.join(" ")
+                }
+                (_, v) => format!("{k} {}", plain(v)),
             })
             .collect();
         format!("{}: {}", self.system, words.join(", "))
     }
 
     pub fn expected(&self) -> String {
-        "as described".to_owned()
+        let list = |value: &Value| match value {
+            Value::Array(several) => several.iter().map(plain).collect::<Vec<_>>().join(", "),
+            one => plain(one),
+        };
+        let wanted: Vec<String> = self
+            .words
+            .iter()
+            .filter_map(|(k, v)| match (k.as_str(), v) {
+                ("json", Value::Object(fields)) => {
+                    let fields = fields.iter().map(|(at, v)| format!("{at} {}", plain(v)));
+                    Some(fields.collect::<Vec<_>>().join(", "))
+                }
+                ("none", v) => Some(format!("none {}", list(v))),
+                ("keys", v) => Some(format!("keys {}", list(v))),
+                ("phase" | "for" | "ready", v) => Some(plain(v)),
+                (_, _) => None,
+            })
+            .collect();
+        if !wanted.is_empty() {
+            return wanted.join(", ");
+        }
+        let has = |key: &str| self.words.contains_key(key);
+        let means = [
+            ("reachable", "ok"),
+            ("nodes", "all ready"),
+            ("rollout", "rolled out"),
+            ("pods", "all ready"),
+            ("job", "complete"),
+            ("certificate", "issued"),
+            ("ingress", "an address"),
+            ("absent", "not there"),
+            ("exec", "exit 0"),
+        ];
+        let found = means.iter().find(|(key, _)| has(key));
+        found.map_or("there", |(_, words)| words).to_owned()
     }
 
     pub fn templates(&self) -> Vec<(&str, bool)> {
@@ -91,6 +134,13 @@ impl Words {
             texts(value, false, &mut all);
         }
         all
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -110,9 +110,13 @@ impl Checklist {
         match result {
             Err(refusal) if busy => Want::Say(format!("{step} was not started: {refusal}")),
             Ok(Started::Attempt(n)) => Want::Say(format!("{step} is running, attempt {n}")),
-            Ok(Started::AlreadyDone) => Want::Say(format!(
-                "{step} is done already: skipped, with what was seen"
-            )),
+            Ok(Started::AlreadyDone) => {
+                // As if it had run: the next one is chosen.
+                self.running.insert(step.to_owned());
+                Want::Say(format!(
+                    "{step} is done already: skipped, with what was seen"
+                ))
+            }
             Err(Refusal::UnconfirmedTarget { system, .. }) => {
                 self.above = Above::Identity(system.clone());
                 Want::Draw
