@@ -10,12 +10,19 @@ use super::{
     sites::{self, Place},
 };
 use crate::{
-    domain::{runbook::Runbook, site::Site, text::Clean, yaml},
+    checks,
+    domain::{
+        runbook::{Runbook, SystemKind},
+        site::Site,
+        text::Clean,
+        yaml,
+    },
     engine::{Given, Handle, Sources, Value, reopen},
     store::Store,
+    systems::kubernetes::{self, Login},
     tui::{self, Cockpit, Ended, Opener, RunbookOffer, StartAt},
 };
-use std::{io::IsTerminal, path::PathBuf};
+use std::{collections::HashSet, io::IsTerminal, path::PathBuf, time::Duration};
 
 pub(super) fn home(settings: &Settings) -> Result<Exit, Failure> {
     show(settings, &[], |_| Ok(StartAt::Home))
@@ -44,6 +51,7 @@ pub(super) fn open(
         && let Ok(runbook) = found.runbook()
     {
         found.warn(&runbook);
+        sign_in(&runbook, place.as_ref().map(|p| &p.file.site), &set)?;
     }
     show(settings, &set, |door| {
         door.begin(&name, place.as_ref()).map(StartAt::Incident)
@@ -53,10 +61,74 @@ pub(super) fn open(
 pub(super) fn resume(settings: &Settings, args: &ResumeArgs) -> Result<Exit, Failure> {
     let set = pairs("--set", &args.given.set)?;
     let store = settings.store()?;
-    let id = which(&store, args.incident.as_deref())?.id;
+    let dir = which(&store, args.incident.as_deref())?;
+    let id = dir.id.clone();
+    if let Ok(loaded) = dir.load()
+        && let Ok(runbook) = dir.runbook(&loaded.incident.runbook.sha256)
+    {
+        let held = loaded.incident.values.iter();
+        let held = held.filter_map(|(name, held)| Some((name.clone(), held.value.clone()?)));
+        sign_in(&runbook, None, &held.collect::<Vec<_>>())?;
+    }
     show(settings, &set, |door| {
         door.again(&id).map(StartAt::Incident)
     })
+}
+
+/// How long a credential plugin may take to give a token without asking.
+const QUIETLY: Duration = Duration::from_secs(3);
+
+/// Credential plugins that want somebody to sign in do so here, on the normal screen: later they get no
+/// terminal.
+fn sign_in(
+    runbook: &Runbook,
+    site: Option<&Site>,
+    set: &[(String, String)],
+) -> Result<(), Failure> {
+    let clusters = runbook.systems.values();
+    let clusters = clusters.filter(|s| s.kind == SystemKind::Kubernetes);
+    let clusters: Vec<&str> = clusters.map(|s| s.name.text.as_str()).collect();
+    if clusters.is_empty() || !std::io::stdin().is_terminal() {
+        return Ok(());
+    }
+    let declared = |(name, _): &&(String, String)| runbook.variables.contains_key(name);
+    let set: Vec<(String, String)> = set.iter().filter(declared).cloned().collect();
+    // A value that does not fit is said when the incident is opened.
+    let Ok((scope, _)) = sites::scope(runbook, site, &set) else {
+        return Ok(());
+    };
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let mut seen = HashSet::new();
+        for name in clusters {
+            let Ok(system) = checks::system(&scope, name) else {
+                continue;
+            };
+            let context = (
+                system.fields.get("kubeconfig"),
+                system.fields.get("context"),
+            );
+            if !seen.insert(format!("{context:?}")) {
+                continue;
+            }
+            let Login::Wanted(why) = kubernetes::login(&system, QUIETLY).await else {
+                continue;
+            };
+            super::say(&format!("{name}: {why}"));
+            super::say("signing in before the screen is taken; Ctrl-C goes on without");
+            // From here on Ctrl-C ends the plugin, and not us.
+            let interrupted = tokio::spawn(tokio::signal::ctrl_c());
+            if kubernetes::sign_in(&system) {
+                super::say(&format!("{name}: signed in"));
+            } else {
+                super::say(&format!(
+                    "{name}: not signed in; it will read `cannot tell`"
+                ));
+            }
+            interrupted.abort();
+        }
+    });
+    Ok(())
 }
 
 /// Opens incidents for the cockpit, as the command line would.

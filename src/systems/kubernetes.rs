@@ -22,7 +22,7 @@ use http::Request;
 use kube::{
     Client, Config,
     client::{Body as Sent, ClientBuilder},
-    config::KubeConfigOptions,
+    config::{ExecInteractiveMode, KubeConfigOptions},
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -97,6 +97,42 @@ fn one_protocol(mut request: Request<Sent>) -> Request<Sent> {
     request
 }
 
+/// What came of looking whether a system's credential plugin wants a login.
+pub enum Login {
+    /// Nothing to do, or it gave a token by itself.
+    Held,
+    /// It does not give one by itself, for this reason; `sign_in` lets it ask on the terminal.
+    Wanted(String),
+}
+
+/// Does the plugin of a system give a token without asking anybody?
+pub async fn login(system: &System, deadline: Duration) -> Login {
+    let Ok(Some(mut kubeconfig)) = kubeconfig::of(system) else {
+        return Login::Held;
+    };
+    for named in &mut kubeconfig.auth_infos {
+        if let Some(auth) = &mut named.auth_info
+            && let Err(trouble) = plugin::resolve(auth, deadline).await
+        {
+            return Login::Wanted(trouble.to_string());
+        }
+    }
+    Login::Held
+}
+
+/// Lets the plugin of a system ask on the terminal; whether it then was content.
+pub fn sign_in(system: &System) -> bool {
+    let Ok(Some(kubeconfig)) = kubeconfig::of(system) else {
+        return false;
+    };
+    let plugins = kubeconfig.auth_infos.into_iter();
+    let mut plugins = plugins
+        .filter_map(|named| named.auth_info?.exec)
+        .filter(|exec| exec.interactive_mode != Some(ExecInteractiveMode::Never))
+        .peekable();
+    plugins.peek().is_some() && plugins.all(|exec| plugin::sign_in(&exec).unwrap_or(false))
+}
+
 /// Every try is one that somebody asked for.
 fn quiet(mut config: Config) -> Config {
     config.default_retry = false;
@@ -135,20 +171,52 @@ impl Cluster {
         match tokio::time::timeout(REQUEST, asked).await {
             Ok(Ok(value)) => Ok(Some(value)),
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
-            Ok(Err(e)) => Err(trouble(&e)),
-            Err(_) => Err(Trouble::cannot_tell(
-                "the API server does not answer in time",
-                "is there a route (VPN, firewall, private endpoint)?",
-            )),
+            Ok(Err(e)) => Err(self.named(trouble(&e)).await),
+            Err(_) => Err(silent()),
         }
     }
 
     /// The answer to a GET, as text.
     pub async fn text(&self, path: &str) -> Result<String, Trouble> {
-        let answer = self.client.request_text(request(path)?).await;
-        answer.map_err(|e| trouble(&e))
+        let asked = self.client.request_text(request(path)?);
+        match tokio::time::timeout(REQUEST, asked).await {
+            Ok(Ok(text)) => Ok(text),
+            Ok(Err(e)) => Err(self.named(trouble(&e)).await),
+            Err(_) => Err(silent()),
+        }
+    }
+
+    /// A name that does not exist any more is another matter than a DNS that does not answer.
+    async fn named(&self, trouble: Trouble) -> Trouble {
+        match &trouble {
+            Trouble::CannotTell { why, .. } if why == UNRESOLVED => {}
+            Trouble::Down(_) | Trouble::CannotTell { .. } => return trouble,
+        }
+        let Some(host) = self.server.parse::<http::Uri>().ok() else {
+            return trouble;
+        };
+        let host = host.host().unwrap_or_default().to_owned();
+        match super::names::exists(&host).await {
+            Some(false) => Trouble::cannot_tell(
+                format!("the name {host} does not exist (NXDOMAIN)"),
+                "a deleted cluster loses its name, and a private one has it only inside its network (VPN): look at the cloud's console",
+            ),
+            Some(true) | None => Trouble::cannot_tell(
+                format!("DNS does not answer here: {host} cannot be looked up"),
+                "is the resolver of this machine reachable (VPN, /etc/resolv.conf)?",
+            ),
+        }
     }
 }
+
+fn silent() -> Trouble {
+    Trouble::cannot_tell(
+        "the API server does not answer in time",
+        "is there a route (VPN, firewall, private endpoint)?",
+    )
+}
+
+const UNRESOLVED: &str = "the name of the API server does not resolve";
 
 /// How long one request may take.
 const REQUEST: Duration = Duration::from_secs(15);
@@ -313,7 +381,7 @@ pub fn trouble(error: &kube::Error) -> Trouble {
     }
     if lower.contains("dns") || lower.contains("lookup") || lower.contains("name or service") {
         return Trouble::cannot_tell(
-            "the name of the API server does not resolve",
+            UNRESOLVED,
             "is DNS up here (VPN)? a deleted cluster loses its name, too: look at the cloud's console",
         );
     }

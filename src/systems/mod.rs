@@ -2,6 +2,7 @@
 
 pub mod http;
 pub mod kubernetes;
+mod names;
 pub mod postgres;
 pub(crate) mod program;
 pub mod redis;

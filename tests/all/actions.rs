@@ -164,7 +164,11 @@ fn a_workload_is_scaled_restarted_and_changed_and_each_waits_for_its_pods() {
     );
     shop.bad(
         "set_env: deployment/web, env: { SIM: crash }, timeout: 3s",
-        &["SIM is set", "CrashLoopBackOff"],
+        &[
+            "SIM is set",
+            "CrashLoopBackOff",
+            "its last words: panic: told to end",
+        ],
     );
     shop.good(
         "set_env: deployment/web, env: { SIM: run, EXTRA: \"1\" }",

@@ -329,6 +329,7 @@ fn a_target_that_is_turned_in_the_middle_is_refused_before_anything_is_written()
 const SCRIPTS: &str = "blackstart: 1
 id: scripts
 title: Scripts
+triage: { ask: What is broken?, choices: [ { answer: Everything, go: [look] } ] }
 variables: { context: { type: text, default: admin }, new: { type: path, default: /dev/null } }
 systems: { cluster: { kind: kubernetes, context: \"${context}\", namespace: shop } }
 recovered: { when: { file: /, exists: true } }
@@ -430,6 +431,30 @@ fn rights_that_are_missing_are_named_before_anything_starts() {
     }
     let listed = site.home.output(&["list", "--json"]).exits(0);
     assert_eq!(listed.stdout.trim(), "[]", "no incident");
+    // In the cockpit they stand at Ready?, each in a row.
+    let text = fs::read_to_string(&runbook)
+        .unwrap()
+        .replace("go: [look]", "go: [all]");
+    let runbook = site.home.write("rights.yaml", text);
+    site.home.output(&["trust", &runbook]).exits(0);
+    let kubeconfig = site.config();
+    let watched = Blackstart::new().with("KUBECONFIG", &kubeconfig);
+    watched.output(&["trust", &runbook]).exits(0);
+    let mut terminal = watched.terminal(&["open", &runbook, "--set", "context=viewer"], 100, 40);
+    terminal.wait_for_text("Since when", PATIENCE);
+    crate::harness::pause(std::time::Duration::from_millis(450));
+    terminal.send("now\r");
+    terminal.wait_for_text("Everything", PATIENCE);
+    crate::harness::pause(std::time::Duration::from_millis(450));
+    terminal.send("\r");
+    for right in [
+        "MAY NOT delete persistentvolumeclaims \\(data\\) in shop",
+        "MAY NOT create pods/exec in shop",
+        "MAY NOT patch configmaps \\(mark\\) in shop",
+    ] {
+        terminal.wait_for_text(right, PATIENCE);
+    }
+    terminal.kill9();
     // One who may is not held up.
     let role = json!({ "metadata": { "name": "all" }, "rules": [{ "apiGroups": ["*"], "resources": ["*"], "verbs": ["*"] }] });
     site.ours
@@ -457,5 +482,50 @@ fn rights_that_are_missing_are_named_before_anything_starts() {
         1,
         "there is no deployment, and that is another matter: {}",
         done.both()
+    );
+}
+
+/// A credential plugin that asks for a code once, on a terminal, and remembers it.
+const PLUGIN: &str = r#"#!/bin/sh
+if ! [ -e "$CODE" ]; then
+  if ! [ -t 0 ]; then echo "sign in first" >&2; exit 3; fi
+  printf 'the code, please: ' >&2
+  read -r code
+  echo "$code" >"$CODE"
+fi
+echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"admin-token-of-the-test"}}'
+"#;
+
+#[test]
+fn a_plugin_signs_in_on_the_normal_screen_before_the_cockpit_takes_it() {
+    let site = Site::new();
+    let plugin = site.home.file("plugin");
+    crate::harness::executable(Path::new(&plugin), PLUGIN);
+    let exec = format!(
+        "exec: {{ apiVersion: client.authentication.k8s.io/v1, command: {plugin}, interactiveMode: IfAvailable }}"
+    );
+    let kubeconfig = site
+        .ours
+        .kubeconfig()
+        .replace("token: admin-token-of-the-test", &exec);
+    let home = Blackstart::new();
+    let config = home.write("kubeconfig", kubeconfig);
+    let home = home
+        .with("KUBECONFIG", config)
+        .with("CODE", site.home.file("code"));
+    let runbook = home.write("scripts.yaml", SCRIPTS);
+    home.output(&["trust", &runbook]).exits(0);
+    let mut terminal = home.terminal(&["open", &runbook], 100, 30);
+    terminal.wait_for_text("sign in first", PATIENCE);
+    terminal.wait_for_text("the code, please", PATIENCE);
+    terminal.send("4711\r");
+    terminal.wait_for_text("Since when", PATIENCE);
+    crate::harness::pause(std::time::Duration::from_millis(450));
+    terminal.send("now\r");
+    terminal.wait_for_text("Everything", PATIENCE);
+    terminal.kill9();
+    assert_eq!(
+        fs::read_to_string(site.home.file("code")).unwrap(),
+        "4711\n"
     );
 }

@@ -51,6 +51,27 @@ pub(super) async fn resolve(auth: &mut AuthInfo, deadline: Duration) -> Result<(
     Ok(())
 }
 
+/// Lets a plugin sign somebody in, on the terminal that we have: before a cockpit draws on it. What it
+/// gives is not kept; it remembers its login itself.
+pub(super) fn sign_in(exec: &ExecConfig) -> io::Result<bool> {
+    let asked = json!({
+        "apiVersion": exec.api_version.as_deref().unwrap_or("client.authentication.k8s.io/v1"),
+        "kind": "ExecCredential",
+        "spec": { "interactive": true },
+    });
+    let mut command = std::process::Command::new(program(exec));
+    command
+        .args(exec.args.iter().flatten())
+        .env("KUBERNETES_EXEC_INFO", asked.to_string())
+        .stdout(Stdio::null());
+    for pair in exec.env.iter().flatten() {
+        if let (Some(name), Some(value)) = (pair.get("name"), pair.get("value")) {
+            command.env(name, value);
+        }
+    }
+    Ok(command.status()?.success())
+}
+
 fn program(exec: &ExecConfig) -> &str {
     exec.command.as_deref().unwrap_or_default()
 }

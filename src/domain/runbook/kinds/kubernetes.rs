@@ -105,7 +105,8 @@ impl Words {
                 }
                 ("none", v) => Some(format!("none {}", list(v))),
                 ("keys", v) => Some(format!("keys {}", list(v))),
-                ("phase" | "for" | "ready", v) => Some(plain(v)),
+                ("phase", v) => Some(format!("phase {}", plain(v))),
+                ("for" | "ready", v) => Some(plain(v)),
                 (_, _) => None,
             })
             .collect();
