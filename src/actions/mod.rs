@@ -200,6 +200,16 @@ async fn carry_out(order: &Order) -> Result<u8, Failed> {
                 "who turned the context? look at the target on the screen Ready?",
             ));
         }
+        if pinned.as_another(&seen) {
+            return Err(Failed::helped(
+                format!(
+                    "this is {} and not {}; nothing was changed",
+                    seen.as_user(),
+                    pinned.as_user()
+                ),
+                "who changed the login? a person has to confirm it",
+            ));
+        }
     }
     there_is_a_namespace(&cluster, &native.verb).await?;
     let mut hands = Hands {

@@ -279,10 +279,10 @@ impl Hands {
                     self.note("the API server answers again");
                 }
                 Ok(()) => {}
-                Err(why) => {
+                Err(Absent { what, why }) => {
                     troubled = true;
                     self.note(&format!(
-                        "{why}; the command in pod/{pod} may go on, waiting"
+                        "{what}; the command in pod/{pod} may go on, waiting{why}"
                     ));
                 }
             }
@@ -297,15 +297,25 @@ impl Hands {
     }
 }
 
-async fn still_there(cluster: &Cluster, pod: &str) -> Result<(), String> {
+/// What is not there, and what was said about it.
+struct Absent {
+    what: String,
+    why: String,
+}
+
+async fn still_there(cluster: &Cluster, pod: &str) -> Result<(), Absent> {
     let path = format!("/api/v1/namespaces/{}/pods/{pod}", cluster.namespace);
     let asked = tokio::time::timeout(ASK, cluster.get(&path)).await;
-    match asked {
-        Ok(Ok(Some(_))) => Ok(()),
-        Ok(Ok(None)) => Err(format!("pod/{pod} is not there any more")),
-        Ok(Err(trouble)) => Err(format!("the API server: {trouble}")),
-        Err(_) => Err("the API server does not answer".to_owned()),
-    }
+    let (what, why) = match asked {
+        Ok(Ok(Some(_))) => return Ok(()),
+        Ok(Ok(None)) => (format!("pod/{pod} is not there any more"), String::new()),
+        Ok(Err(trouble)) => (
+            "the API server does not answer".to_owned(),
+            format!(" ({trouble})"),
+        ),
+        Err(_) => ("the API server does not answer".to_owned(), String::new()),
+    };
+    Err(Absent { what, why })
 }
 
 fn lost(pod: &str, why: &str) -> Failed {

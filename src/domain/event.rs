@@ -100,9 +100,24 @@ pub struct Identity {
     /// Told, not compared: the timeline of a PostgreSQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Clean>,
+    /// As whom we speak to it, where it can say so: a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Clean>,
 }
 
 impl Identity {
+    /// The same system, spoken to as somebody else.
+    pub fn as_another(&self, other: &Self) -> bool {
+        let users = (&self.user, &other.user);
+        self.same(other) && matches!(users, (Some(a), Some(b)) if a != b)
+    }
+
+    /// The form in which a person accepts that it is spoken to as somebody else.
+    pub fn as_user(&self) -> String {
+        let user = self.user.as_ref().map_or("nobody", |u| u.as_str());
+        format!("{} as {user}", self.fingerprint())
+    }
+
     /// The same system? Notes are not compared.
     pub fn same(&self, other: &Self) -> bool {
         self.endpoint == other.endpoint

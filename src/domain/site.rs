@@ -436,6 +436,7 @@ baseline: { tenants: 412, at: 2026-03-01T00:00:00Z }
             own: Some(own.to_owned()),
             certificate: Some("aa".to_owned()),
             note: None,
+            user: None,
         };
         let recorded = &site.identity["database"];
         assert!(recorded.is(&seen("7")) && !recorded.is(&seen("8")));

@@ -376,19 +376,22 @@ impl Engine {
 
     /// A new target that somebody accepted before it was there.
     fn accept_beforehand(&mut self, system: &str) -> bool {
-        let Some((new, _)) = self
-            .incident
-            .pins
-            .get(system)
-            .and_then(|p| p.proposed.clone())
-        else {
+        let pin = self.incident.pins.get(system);
+        let Some((new, _)) = pin.and_then(|p| p.proposed.clone()) else {
             return false;
+        };
+        let old = pin.and_then(|p| p.identity.as_ref());
+        // Who named the system has not named another login to it.
+        let login = old.is_some_and(|old| old.as_another(&new));
+        let fits = |said: &str| match login {
+            true => said == new.as_user(),
+            false => new.is_accepted_as(said),
         };
         let accepted = self
             .incident
             .accepted
             .iter()
-            .any(|(s, fingerprint)| s == system && new.is_accepted_as(fingerprint));
+            .any(|(s, fingerprint)| s == system && fits(fingerprint));
         if accepted {
             let event = Event::IdentityPinned {
                 system: system.to_owned(),

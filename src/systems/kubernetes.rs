@@ -15,7 +15,7 @@ pub mod workloads;
 
 use super::{Trouble, field};
 use crate::{
-    domain::{event::Identity, runbook::System},
+    domain::{event::Identity, runbook::System, text::Clean},
     journal::hex,
 };
 use http::Request;
@@ -39,12 +39,14 @@ pub struct Cluster {
     pub namespace: String,
     server: String,
     authority: Option<String>,
+    /// Who we are by our kubeconfig.
+    claims: Option<String>,
 }
 
 /// The client of a filled-in system. Nothing is sent yet; an exec plugin for credentials may run, never
 /// with our terminal, and for no longer than the deadline.
 pub async fn connect(system: &System, deadline: Duration) -> Result<Cluster, Trouble> {
-    let config = config(system, deadline).await?;
+    let (config, claims) = config(system, deadline).await?;
     let server = config.cluster_url.to_string();
     let authority = config.root_cert.as_ref().and_then(|all| all.first());
     let authority = authority.map(|der| hex(&Sha256::digest(der)));
@@ -59,16 +61,18 @@ pub async fn connect(system: &System, deadline: Duration) -> Result<Cluster, Tro
         namespace,
         server: server.trim_end_matches('/').to_owned(),
         authority,
+        claims,
     })
 }
 
 /// From the kubeconfig that the system names, the usual one, or the pod that we run in.
-async fn config(system: &System, deadline: Duration) -> Result<Config, Trouble> {
+async fn config(system: &System, deadline: Duration) -> Result<(Config, Option<String>), Trouble> {
     let Some(mut kubeconfig) = kubeconfig::of(system)? else {
         let config = Config::incluster()
             .map_err(|e| ours(&e, "is a service account mounted into this pod?"))?;
-        return Ok(quiet(config));
+        return Ok((quiet(config), None));
     };
+    let claims = kubeconfig::claims(&kubeconfig);
     for named in &mut kubeconfig.auth_infos {
         if let Some(auth) = &mut named.auth_info {
             // Before whoever asks gives up: so that it is said why.
@@ -83,7 +87,7 @@ async fn config(system: &System, deadline: Duration) -> Result<Config, Trouble> 
                 "look at the context, its user and its cluster: kubectl config view --minify",
             )
         })?;
-    Ok(quiet(config))
+    Ok((quiet(config), claims))
 }
 
 /// The fifth protocol of exec is spoken by new servers only, and by them translated for the nodes: the
@@ -289,14 +293,29 @@ pub async fn identity(system: &System, deadline: Duration) -> Result<Identity, T
 
 /// The identity of a cluster that is connected already.
 pub async fn who(cluster: &Cluster) -> Result<Identity, Trouble> {
-    let found = cluster.get("/api/v1/namespaces/kube-system").await?;
+    let (found, user) = tokio::join!(cluster.get("/api/v1/namespaces/kube-system"), user(cluster));
+    let found = found?;
     let uid = found.and_then(|n| Some(n["metadata"]["uid"].as_str()?.to_owned()));
     Ok(Identity {
         endpoint: cluster.server.clone(),
         own: Some(uid.ok_or_else(|| Trouble::Down("it has no namespace kube-system".to_owned()))?),
         certificate: cluster.authority.clone(),
         note: None,
+        user: user.map(|u| Clean::line(&u)),
     })
+}
+
+/// As whom we are known there. Servers before 1.28 do not say it; then it is what the kubeconfig says of us.
+async fn user(cluster: &Cluster) -> Option<String> {
+    let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let body = serde_json::json!({
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "SelfSubjectReview",
+    });
+    let said = cluster.send(http::Method::POST, path, Body::Json, &body);
+    let said = said.await.ok();
+    let name = said.and_then(|s| Some(s["status"]["userInfo"]["username"].as_str()?.to_owned()));
+    name.or_else(|| cluster.claims.clone())
 }
 
 /// What an error says, and about whom.

@@ -232,6 +232,7 @@ pub async fn identity(system: &System, deadline: Duration) -> Result<Identity, T
         own: row.first().cloned(),
         certificate: connected.certificate,
         note: row.get(1).map(|t| format!("timeline {t}").into()),
+        user: None,
     })
 }
 

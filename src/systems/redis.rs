@@ -183,5 +183,6 @@ pub async fn identity(system: &System, deadline: Duration) -> Result<Identity, T
         own: None,
         certificate: None,
         note: None,
+        user: None,
     })
 }

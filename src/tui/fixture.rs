@@ -146,6 +146,7 @@ fn identity(endpoint: &str) -> Identity {
         own: Some("7391112233445566778".to_owned()),
         certificate: None,
         note: Some("timeline 2".into()),
+        user: None,
     }
 }
 

@@ -303,7 +303,7 @@ fn objects_are_made_applied_and_deleted_and_what_goes_with_them_is_shown() {
         let container =
             json!([{"name": "c", "image": "shop:1", "env": [{"name": "SIM", "value": sim}]}]);
         let job = json!({"spec": {"backoffLimit": 0, "template": {"spec": {"restartPolicy": "Never", "containers": container}}}});
-        shop.cluster.make("/apis/batch/v1beta1/namespaces/shop/cronjobs", &json!({"metadata": {"name": name}, "spec": {"schedule": "0 0 1 1 *", "suspend": true, "jobTemplate": job}}));
+        shop.cluster.make(&format!("/apis/batch/{}/namespaces/shop/cronjobs", shop.cluster.batch()), &json!({"metadata": {"name": name}, "spec": {"schedule": "0 0 1 1 *", "suspend": true, "jobTemplate": job}}));
     }
     shop.good(
         "job: { from: cronjob/copy }",

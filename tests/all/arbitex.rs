@@ -422,7 +422,7 @@ impl Hands<'_> {
             .terminal
             .wait_for_text(expression, Duration::from_secs(60));
         // Keys that act are dropped for a moment after the screen has changed.
-        pause(Duration::from_millis(450));
+        pause(Duration::from_millis(350));
         screen
     }
 
@@ -442,11 +442,11 @@ impl Hands<'_> {
             self.terminal.send("\u{1b}[6~");
             pause(Duration::from_millis(450));
             self.terminal.send("arbitex-redis-data");
+            pause(Duration::from_millis(450));
         }
         if asked.contains("What did you see") {
             self.terminal.send("signed in");
         }
-        pause(Duration::from_millis(450));
         self.terminal.send("\r");
         let what = format!("the end of {name}\n{}", self.terminal);
         until(Duration::from_secs(90), what, || {

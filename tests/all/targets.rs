@@ -268,6 +268,8 @@ fn a_target_that_is_turned_in_the_middle_is_refused_before_anything_is_written()
     site.refused("an expired token", "Unauthorized", &[]);
     write(ours.replace(admin, "token: viewer-token-of-the-test"));
     site.refused("the token of somebody who may not", "Forbidden", &[]);
+    write(ours.replace(admin, "token: other-token-of-the-test"));
+    site.refused("the token of somebody else who may", " as ", &[]);
     let plugin = r#"exec: { apiVersion: client.authentication.k8s.io/v1, command: "false", interactiveMode: Never }"#;
     write(ours.replace(admin, plugin));
     site.refused("a plugin that fails", "plugin", &[]);

@@ -168,6 +168,7 @@ fn as_identity(recorded: &Recorded) -> Identity {
         own: recorded.own.clone(),
         certificate: recorded.certificate.clone(),
         note: None,
+        user: None,
     }
 }
 
@@ -204,6 +205,21 @@ fn right_target(
     let mut events = Vec::new();
     for (system, read) in &sight.identities {
         let pin = incident.pins.get(system);
+        if let Some(pin) = pin
+            && let (Some(pinned), Some((new, _)), IdentityRead::Is(seen)) =
+                (&pin.identity, &pin.proposed, read)
+            && pinned.as_another(new)
+            && pinned.same(seen)
+            && !pinned.as_another(seen)
+        {
+            // Somebody went back to the login that is pinned.
+            events.push(Event::IdentityPinned {
+                system: system.clone(),
+                identity: pinned.clone(),
+                by: pin.by,
+            });
+            continue;
+        }
         if let Some((new, _)) = pin.and_then(|p| p.proposed.as_ref()) {
             let refusal = Refusal::UnconfirmedTarget {
                 system: system.clone(),
@@ -243,6 +259,7 @@ fn right_target(
                         own: None,
                         certificate: None,
                         note: None,
+                        user: None,
                     };
                     let step = planned.plan.step.clone();
                     let (reason, event) = not_recorded(system.clone(), recorded, seen, step);
@@ -265,6 +282,19 @@ fn right_target(
                 };
                 let system = system.clone();
                 return Err((Refusal::NoAnswer { system, reason }, vec![event]));
+            }
+            (Some(pinned), IdentityRead::Is(seen)) if pinned.as_another(seen) => {
+                let refusal = Refusal::UnconfirmedTarget {
+                    system: system.clone(),
+                    fingerprint: seen.as_user(),
+                };
+                let proposed = Event::IdentityProposed {
+                    system: system.clone(),
+                    old: Some(pinned.clone()),
+                    new: seen.clone(),
+                    step: planned.plan.step.clone(),
+                };
+                return Err((refusal, vec![proposed]));
             }
             (Some(_), IdentityRead::Is(_)) => {}
             (None, IdentityRead::Is(seen)) if pin.is_some_and(|p| p.moved.is_some()) => {

@@ -13,6 +13,7 @@ use rustix::{
     fs::{MemfdFlags, SealFlags},
     io::FdFlags,
 };
+use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use std::{fs::File, io, io::Write, path::Path, sync::Arc};
 use tokio::process::Command;
@@ -72,6 +73,34 @@ fn only(mut all: Kubeconfig, wanted: &str) -> Result<Kubeconfig, Trouble> {
     all.auth_infos.truncate(1);
     all.current_context = Some(wanted.to_owned());
     Ok(all)
+}
+
+/// Who somebody says they are: the name in a certificate, else what tells one way to sign in from another.
+/// Never a secret itself.
+pub(super) fn claims(config: &Kubeconfig) -> Option<String> {
+    use base64::Engine;
+    let auth = config.auth_infos.first()?.auth_info.as_ref()?;
+    let short = |bytes: &[u8]| hex(&Sha256::digest(bytes))[..12].to_owned();
+    if let Some(exec) = &auth.exec {
+        let words = serde_json::to_vec(&(&exec.args, &exec.env)).unwrap_or_default();
+        let program = exec.command.as_deref().unwrap_or_default();
+        return Some(format!("plugin {program} {}", short(&words)));
+    }
+    let pem = match (&auth.client_certificate_data, &auth.client_certificate) {
+        (Some(data), _) => base64::engine::general_purpose::STANDARD.decode(data).ok(),
+        (None, Some(file)) => std::fs::read(file).ok(),
+        (None, None) => None,
+    };
+    if let Some(pem) = pem {
+        let (_, first) = x509_parser::pem::parse_x509_pem(&pem).ok()?;
+        let certificate = first.parse_x509().ok()?;
+        return Some(format!("certificate {}", certificate.subject()));
+    }
+    if let Some(file) = &auth.token_file {
+        return Some(format!("token of {file}"));
+    }
+    let token = auth.token.as_ref()?;
+    Some(format!("token {}", short(token.expose_secret().as_bytes())))
 }
 
 /// A file is this big at most: a kubeconfig is a page or two.

@@ -69,6 +69,9 @@ pub(super) fn lines(at: &View, system: &str, cells: usize) -> Vec<Line<'static>>
     }
     lines.push(Line::raw(""));
     let words = match (&pin.proposed, pin.by) {
+        (Some((new, step)), _) if old.is_some_and(|old| old.as_another(new)) => format!(
+            "Before {step} somebody changed the login to {system}. Nothing that changes it runs until a person has compared the two."
+        ),
         (Some((_, step)), _) => format!(
             "The step {step} moved {system}. Nothing that changes it runs until a person has compared the two."
         ),
@@ -103,10 +106,11 @@ pub(super) fn enter(ready: bool, words: &str, cells: usize, theme: Theme) -> Lin
 
 type Fact = fn(&Identity) -> Option<String>;
 
-const FACTS: [(&str, Fact); 4] = [
+const FACTS: [(&str, Fact); 5] = [
     ("endpoint", |i| Some(i.endpoint.clone())),
     ("identifier", |i| i.own.clone()),
     ("certificate", |i| i.certificate.clone()),
+    ("as", |i| i.user.as_ref().map(ToString::to_string)),
     ("note", |i| i.note.as_ref().map(ToString::to_string)),
 ];
 

@@ -36,7 +36,7 @@ kind: Policy
 omitStages: [RequestReceived]
 rules:
 - { level: None, verbs: [get, list, watch] }
-- { level: None, resources: [{ group: authorization.k8s.io }, { group: coordination.k8s.io }, { group: \"\", resources: [events] }] }
+- { level: None, resources: [{ group: authorization.k8s.io }, { group: authentication.k8s.io }, { group: coordination.k8s.io }, { group: \"\", resources: [events] }] }
 - level: Metadata
 ";
 
@@ -144,6 +144,11 @@ impl ControlPlane {
                 .push(Daemon::start(command, log, Signal::KILL));
         }
         plane
+    }
+
+    /// The version in which it serves cron jobs.
+    pub(crate) fn batch(&self) -> &'static str {
+        if minor() < 21 { "v1beta1" } else { "v1" }
     }
 
     /// Where the node keeps its images and disks; see `sandbox/container.rs`.
