@@ -1,6 +1,6 @@
 //! Manifests, applied server-side: first for show, then for real.
 
-use super::{Failed, Hands, Order, preview::differences};
+use super::{Failed, Hands, Order, differences::differences};
 use crate::{
     domain::{native::Manifests, yaml},
     systems::kubernetes::{Body, kinds::Place, workloads::query},

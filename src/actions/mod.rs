@@ -6,6 +6,7 @@
 //! ```
 
 mod change;
+mod differences;
 mod effect;
 mod manifests;
 mod pod;

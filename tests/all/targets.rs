@@ -531,3 +531,41 @@ fn a_plugin_signs_in_on_the_normal_screen_before_the_cockpit_takes_it() {
         "4711\n"
     );
 }
+
+#[test]
+fn inside_a_cluster_its_service_account_is_enough() {
+    let site = Site::new();
+    let mut text = RUNBOOK.replace("id: turned", "id: inside");
+    // Without `kubeconfig:` and `context:`, and with no kubeconfig anywhere.
+    text = text.replace("run: 'test -e go'", "run: 'true'");
+    let runbook = site.home.write("inside.yaml", text);
+    site.home.output(&["trust", &runbook]).exits(0);
+    let account = site.home.file("account");
+    fs::create_dir(&account).unwrap();
+    for (name, text) in [
+        ("token", "admin-token-of-the-test".to_owned()),
+        ("namespace", "shop".to_owned()),
+        ("ca.crt", site.ours.authority()),
+    ] {
+        fs::write(format!("{account}/{name}"), text).unwrap();
+    }
+    let mut pod = std::process::Command::new(crate::harness::need("bwrap", "bubblewrap"));
+    pod.args(["--dev-bind", "/", "/", "--tmpfs", "/run"])
+        .args([
+            "--ro-bind",
+            &account,
+            "/run/secrets/kubernetes.io/serviceaccount",
+        ])
+        .args(["--", crate::harness::bin::BINARY])
+        .args(["run", &runbook, "--go", "native"])
+        .env_clear()
+        .envs(site.home.environment())
+        .env("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+        .env("KUBERNETES_SERVICE_PORT", site.ours.port().to_string())
+        .current_dir(site.home.file(""))
+        .stdin(std::process::Stdio::null());
+    crate::harness::bin::Running::start(pod)
+        .finished(PATIENCE)
+        .exits(0);
+    assert_eq!(site.marks(), ["us", "nobody"]);
+}

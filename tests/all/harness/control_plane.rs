@@ -146,6 +146,15 @@ impl ControlPlane {
         plane
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The certificate by which it is known, in PEM.
+    pub(crate) fn authority(&self) -> String {
+        fs::read_to_string(self.folder.path().join("certs/apiserver.crt")).unwrap()
+    }
+
     /// The version in which it serves cron jobs.
     pub(crate) fn batch(&self) -> &'static str {
         if minor() < 21 { "v1beta1" } else { "v1" }

@@ -354,18 +354,6 @@ impl Arming {
                 theme.style(role),
             ));
         }
-        let label = if self.armed.manual {
-            "do     "
-        } else {
-            "runs $ "
-        };
-        lines.extend(text::labelled(
-            label,
-            &self.armed.command,
-            cells,
-            strong,
-            plain,
-        ));
         match &self.preview {
             Preview::None => {}
             Preview::Asked(_) => {
@@ -380,7 +368,7 @@ impl Arming {
                     }
                     (Verdict::Holds, seen) => (seen.to_owned(), Role::Plain),
                     (Verdict::DoesNotHold | Verdict::CannotTell, seen) => {
-                        (format!("cannot tell beforehand: {seen}"), Role::Warn)
+                        (seen.to_owned(), Role::Warn)
                     }
                 };
                 if !words.is_empty() {
@@ -389,6 +377,18 @@ impl Arming {
                 }
             }
         }
+        let label = if self.armed.manual {
+            "do     "
+        } else {
+            "runs $ "
+        };
+        lines.extend(text::labelled(
+            label,
+            &self.armed.command,
+            cells,
+            strong,
+            plain,
+        ));
         for green in &self.armed.green {
             lines.extend(text::labelled("green  ", green, cells, strong, plain));
         }
