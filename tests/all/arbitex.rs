@@ -537,38 +537,32 @@ fn a_lost_volume_comes_back_from_its_snapshot_by_keys_and_its_marker_is_read_thr
 }
 
 #[test]
-fn a_claim_that_is_bound_to_the_wrong_or_to_an_empty_disk_is_no_recovery() {
+fn a_claim_that_is_bound_to_an_empty_disk_is_no_recovery() {
     let site = Site::that_runs();
     site.world.snapshot("redis", "arbitex-redis-data");
     let approve = ["--approve", "release=arbitex-redis-data"];
     // A snapshot without content: the claim is bound, and that is not enough.
     let content = site.world.azure.join("snapshots/arbitex-redis-data-1");
-    let aside = site.world.azure.join("content");
-    fs::rename(&content, &aside).unwrap();
+    fs::remove_dir_all(&content).unwrap();
     fs::create_dir(&content).unwrap();
     let run = site.run("pvc", free_port(), &approve).exits(1);
     assert_state(&run, &["bind"], "succeeded");
     assert_state(&run, &["look-inside"], "failed");
     assert!(attempts(&run.summary, "start").is_empty());
     assert_eq!(run.summary["state"], "open");
-    fs::remove_dir(&content).unwrap();
-    fs::rename(&aside, &content).unwrap();
-    // A volume that names another disk than the one that was made.
-    let site = site.with_change(
+}
+
+#[test]
+fn a_volume_that_names_another_disk_than_the_one_that_was_made_is_seen_before_anything_starts() {
+    let site = Site::that_runs().with_change(
         "volumeHandle: $disk.id",
         "volumeHandle: $pv.spec.csi.volumeHandle",
     );
-    let other = [
-        "--set",
-        "restored_disk=second",
-        "--set",
-        "old_volume=pvc-redis",
-        "--set",
-        "pvc_replicas=1",
-    ];
-    let run = site
-        .run("pvc", free_port(), &[&approve[..], &other[..]].concat())
-        .exits(1);
-    assert_ne!(run.summary["state"], "recovered", "{:#}", run.summary);
+    site.world.snapshot("redis", "arbitex-redis-data");
+    let approve = ["--approve", "release=arbitex-redis-data"];
+    let run = site.run("pvc", free_port(), &approve).exits(1);
+    assert_state(&run, &["make-disk", "release"], "succeeded");
+    assert_state(&run, &["new-volume"], "failed");
+    assert_eq!(run.summary["state"], "open");
     assert!(attempts(&run.summary, "start").is_empty());
 }
