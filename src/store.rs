@@ -251,6 +251,12 @@ impl IncidentDir {
         Ok(runbook)
     }
 
+    /// Does its runbook have this word anywhere? Cheaper than the journal and the runbook themselves.
+    pub fn speaks_of(&self, word: &str) -> bool {
+        let text = std::fs::read_to_string(self.path.join("runbook.yaml"));
+        text.is_ok_and(|text| text.contains(word))
+    }
+
     /// Keeps the site as it was when the incident was opened.
     pub fn keep_site(&self, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.path.join("site.yaml");

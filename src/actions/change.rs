@@ -189,12 +189,26 @@ impl Hands {
         body: &Value,
     ) -> Result<(), Failed> {
         let place = self.place(what).await?;
-        let before = self.object(&place).await?;
+        self.patched(what, &place, "", how, body).await?;
+        self.rolled_out(&place).await
+    }
+
+    /// Sends a patch, with `query` for show only, and tells which fields it changes.
+    pub(super) async fn patched(
+        &mut self,
+        what: &str,
+        place: &Place,
+        query: &str,
+        how: PatchKind,
+        body: &Value,
+    ) -> Result<(), Failed> {
+        let before = self.object(place).await?;
+        let path = format!("{}{query}", self.path(place));
         let after = self
-            .send(Method::PATCH, &self.path(&place), Body::from(how), body)
+            .send(Method::PATCH, &path, Body::from(how), body)
             .await?;
         self.changes(what, &before, &after);
-        self.rolled_out(&place).await
+        Ok(())
     }
 
     pub(super) async fn secret(

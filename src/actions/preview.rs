@@ -10,13 +10,12 @@ use crate::{
         text::Clean,
     },
     systems::kubernetes::{
-        self, Body,
+        self,
         kinds::Place,
         workloads::{items, name},
     },
     values::Values,
 };
-use http::Method;
 use serde_json::Value;
 use std::{path::Path, time::Duration};
 
@@ -131,13 +130,7 @@ impl Hands {
         body: &Value,
     ) -> Result<(), Failed> {
         let place = self.place(what).await?;
-        let before = self.object(&place).await?;
-        let path = format!("{}?dryRun=All", self.path(&place));
-        let after = self
-            .send(Method::PATCH, &path, Body::from(how), body)
-            .await?;
-        self.changes(what, &before, &after);
-        Ok(())
+        self.patched(what, &place, "?dryRun=All", how, body).await
     }
 
     /// Which fields changed. Of a secret never what they hold.

@@ -4,7 +4,10 @@ use super::{Seen, Trouble};
 use crate::{
     domain::{
         expect::{Comparison, Expect},
-        runbook::{System, kinds::kubernetes::Words},
+        runbook::{
+            System,
+            kinds::kubernetes::{Words, plain},
+        },
     },
     systems::kubernetes::{
         Cluster, connect, exec,
@@ -120,7 +123,7 @@ async fn in_pod(
 ) -> Result<Seen, Trouble> {
     let pod = exec::pod_of(cluster, what).await?;
     let command = words.words.get("command").and_then(Value::as_array);
-    let command: Vec<String> = command.into_iter().flatten().map(word).collect();
+    let command: Vec<String> = command.into_iter().flatten().map(plain).collect();
     let call = exec::Call {
         pod: &pod,
         container,
@@ -145,35 +148,27 @@ async fn in_pod(
     })
 }
 
-fn word(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
 /// What such a look depends on, as something to watch; nothing where it must be asked again.
 pub(super) async fn watch(words: &Words, system: &System) -> Option<Watch> {
+    let text = |key: &str| words.words.get(key).and_then(Value::as_str);
+    let (nodes, selector) = (words.words.contains_key("nodes"), text("pods"));
+    let object = words.object();
+    if !nodes && selector.is_none() && object.is_none() {
+        // Asked again each time: no connection is made for nothing.
+        return None;
+    }
     let mut cluster = connect(system, Duration::from_secs(5)).await.ok()?;
-    if let Some(namespace) = words.words.get("namespace").and_then(Value::as_str) {
+    if let Some(namespace) = text("namespace") {
         namespace.clone_into(&mut cluster.namespace);
     }
-    let text = |key: &str| words.words.get(key).and_then(Value::as_str);
-    if words.words.contains_key("nodes") {
+    if nodes {
         return Some(Watch::new(cluster, "/api/v1/nodes".to_owned()));
     }
-    if let Some(selector) = text("pods") {
+    if let Some(selector) = selector {
         let path = workloads::pods_path(&cluster, selector);
         return Some(Watch::new(cluster, path));
     }
-    let whole = ["rollout", "image", "get", "absent"];
-    let short = ["pvc", "secret", "job", "certificate", "ingress"];
-    let what = whole.iter().find_map(|key| text(key).map(str::to_owned));
-    let what = what.or_else(|| {
-        short
-            .iter()
-            .find_map(|key| text(key).map(|name| format!("{key}/{name}")))
-    })?;
+    let what = object?;
     let place = Place::of(&cluster, &what).await.ok()?;
     let field = workloads::query(&format!("metadata.name={}", place.name));
     let path = format!(

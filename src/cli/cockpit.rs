@@ -63,7 +63,8 @@ pub(super) fn resume(settings: &Settings, args: &ResumeArgs) -> Result<Exit, Fai
     let store = settings.store()?;
     let dir = which(&store, args.incident.as_deref())?;
     let id = dir.id.clone();
-    if let Ok(loaded) = dir.load()
+    if dir.speaks_of("kubernetes")
+        && let Ok(loaded) = dir.load()
         && let Ok(runbook) = dir.runbook(&loaded.incident.runbook.sha256)
     {
         let held = loaded.incident.values.iter();

@@ -1,12 +1,16 @@
 //! The edge: starting and adopting attempts, looking, looking up. Each returns at once; what it finds
 //! comes back as a report.
 
-use super::{Ask, Engine, Look, Started, sight};
+use super::{
+    Ask, Engine, Look, Started,
+    identity::{IDENTITY, first_contact, new_identity, read_identity},
+    sight,
+};
 use crate::{
     actions, checks,
     domain::{
         decide::{self, IdentityRead, Refusal, Report, Sight, Start},
-        event::{AttemptKind, CheckPhase, CheckResult, Ending, Identity, Outcome, PinnedBy},
+        event::{AttemptKind, CheckPhase, CheckResult, Ending, Outcome},
         failures::{Evidence, LookUp},
         native, plan,
         runbook::Danger,
@@ -19,14 +23,10 @@ use crate::{
         launch::Line,
         spec::{FromAttempt, ToAttempt},
     },
-    systems,
 };
 use futures::future::join_all;
 use std::{path::PathBuf, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
-
-/// How long an identity may take to read.
-const IDENTITY: Duration = Duration::from_secs(3);
 
 impl Engine {
     /// A wish to start: refused at once, or looked at first (who the targets are, whether it is
@@ -501,54 +501,6 @@ impl Engine {
             let _ = tell.send(Ask::Report(Report::Recovery { checks })).await;
             let _ = done.send(());
         });
-    }
-}
-
-fn first_contact(accepted: &[(String, String)], system: &str, identity: &Identity) -> PinnedBy {
-    let named = accepted
-        .iter()
-        .any(|(s, fingerprint)| s == system && identity.is_accepted_as(fingerprint));
-    if named {
-        PinnedBy::Person
-    } else {
-        PinnedBy::FirstContact
-    }
-}
-
-/// A new server may still be starting: asked a few times.
-async fn new_identity(scope: &checks::Scope, name: &str) -> Option<Identity> {
-    for _ in 0..5 {
-        match read_identity(scope, name).await? {
-            IdentityRead::Is(identity) => return Some(identity),
-            IdentityRead::NoAnswer(why, _) => tracing::info!(name, why, "the new target"),
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    None
-}
-
-/// `None`: this kind of system has no identity in this version.
-async fn read_identity(scope: &checks::Scope, name: &str) -> Option<IdentityRead> {
-    let system = match checks::system(scope, name) {
-        Ok(system) => system,
-        Err(trouble) => return Some(IdentityRead::NoAnswer(trouble.to_string(), None)),
-    };
-    let read = async {
-        let reached = checks::reached(scope, name, IDENTITY).await?;
-        let read = systems::identity(&reached.system, IDENTITY).await;
-        read.map_err(|trouble| reached.explain(trouble))
-    };
-    match tokio::time::timeout(IDENTITY, read).await {
-        Ok(Ok(Some(identity))) => Some(IdentityRead::Is(identity)),
-        Ok(Ok(None)) => None,
-        Ok(Err(trouble)) => Some(IdentityRead::NoAnswer(
-            trouble.to_string(),
-            systems::endpoint(&system),
-        )),
-        Err(_) => Some(IdentityRead::NoAnswer(
-            "no answer within 3 s".to_owned(),
-            systems::endpoint(&system),
-        )),
     }
 }
 

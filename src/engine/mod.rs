@@ -10,6 +10,7 @@
 mod act;
 mod given;
 mod handle;
+mod identity;
 mod open;
 mod sight;
 mod vault;

@@ -84,29 +84,12 @@ impl Listener for Door {
 
 /// Values of a query by their name, in order.
 fn values(query: Option<&str>, name: &str) -> Vec<String> {
-    let pairs = query.unwrap_or_default().split('&');
-    pairs
-        .filter_map(|pair| pair.split_once('='))
-        .filter(|(key, _)| *key == name)
-        .map(|(_, value)| decoded(value))
-        .collect()
-}
-
-fn decoded(text: &str) -> String {
-    let mut out = Vec::new();
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'+' => out.push(b' '),
-            b'%' => {
-                let digits = [bytes.next().unwrap_or(b'0'), bytes.next().unwrap_or(b'0')];
-                let digits = String::from_utf8_lossy(&digits).into_owned();
-                out.push(u8::from_str_radix(&digits, 16).unwrap_or(b'?'));
-            }
-            other => out.push(other),
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    let url = format!("https://node/?{}", query.unwrap_or_default());
+    let Ok(url) = reqwest::Url::parse(&url) else {
+        return Vec::new();
+    };
+    let pairs = url.query_pairs().filter(|(key, _)| key == name);
+    pairs.map(|(_, value)| value.into_owned()).collect()
 }
 
 fn is_true(query: Option<&str>, name: &str) -> bool {

@@ -6,6 +6,7 @@ use crate::harness::{
     bin::{Blackstart, Finished},
     control_plane::ControlPlane,
     eventually,
+    pty::Terminal,
 };
 use serde_json::{Value, json};
 use std::{fs, os::unix::fs::symlink, path::Path};
@@ -401,6 +402,12 @@ fn scripts_see_only_the_pinned_context_and_may_bring_a_new_cluster_that_a_person
     );
 }
 
+fn as_viewer(site: &Site, runbook: &str) -> Finished {
+    let go = ["run", runbook, "--trust", "--go", "all"];
+    let with = ["--set", "context=viewer", "--approve", "gone=data"];
+    site.command(&[&go[..], &with[..]].concat(), &[])
+}
+
 #[test]
 fn rights_that_are_missing_are_named_before_anything_starts() {
     let site = Site::new();
@@ -408,20 +415,7 @@ fn rights_that_are_missing_are_named_before_anything_starts() {
         "      - { id: change,",
         "      - { id: gone, title: Gone, budget: 1m, expect: gone, danger: destroy, confirm: data, kubernetes: { system: cluster, delete: pvc/data } }\n      - { id: inside, title: Inside, budget: 1m, expect: in, kubernetes: { system: cluster, exec: deployment/web, command: [id] } }\n      - { id: change,",
     ).replace("procedures:\n  - id: look", "procedures:\n  - id: all\n    title: All\n    steps:\n      - include: { of: move, steps: [gone, inside, change] }\n        id: every\n        title: Every\n  - id: look"));
-    let said = site.command(
-        &[
-            "run",
-            &runbook,
-            "--trust",
-            "--go",
-            "all",
-            "--set",
-            "context=viewer",
-            "--approve",
-            "gone=data",
-        ],
-        &[],
-    );
+    let said = as_viewer(&site, &runbook);
     let said = said.exits(3).both();
     for right in [
         "delete persistentvolumeclaims (data) in shop",
@@ -443,10 +437,7 @@ fn rights_that_are_missing_are_named_before_anything_starts() {
     let watched = Blackstart::new().with("KUBECONFIG", &kubeconfig);
     watched.output(&["trust", &runbook]).exits(0);
     let mut terminal = watched.terminal(&["open", &runbook, "--set", "context=viewer"], 100, 40);
-    terminal.wait_for_text("Since when", PATIENCE);
-    crate::harness::pause(std::time::Duration::from_millis(450));
-    terminal.send("now\r");
-    terminal.wait_for_text("Everything", PATIENCE);
+    to_the_question(&terminal);
     crate::harness::pause(std::time::Duration::from_millis(450));
     terminal.send("\r");
     for right in [
@@ -465,26 +456,21 @@ fn rights_that_are_missing_are_named_before_anything_starts() {
         "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
         &json!({ "metadata": { "name": "all" }, "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "all" }, "subjects": [{ "kind": "Group", "name": "viewers", "apiGroup": "rbac.authorization.k8s.io" }] }),
     );
-    let done = site.command(
-        &[
-            "run",
-            &runbook,
-            "--trust",
-            "--go",
-            "all",
-            "--set",
-            "context=viewer",
-            "--approve",
-            "gone=data",
-        ],
-        &[],
-    );
+    let done = as_viewer(&site, &runbook);
     assert_eq!(
         done.code,
         1,
         "there is no deployment, and that is another matter: {}",
         done.both()
     );
+}
+
+/// From an opening to its first question of the triage.
+fn to_the_question(terminal: &Terminal) {
+    terminal.wait_for_text("Since when", PATIENCE);
+    crate::harness::pause(std::time::Duration::from_millis(450));
+    terminal.send("now\r");
+    terminal.wait_for_text("Everything", PATIENCE);
 }
 
 /// A credential plugin that asks for a code once, on a terminal, and remembers it.
@@ -521,10 +507,7 @@ fn a_plugin_signs_in_on_the_normal_screen_before_the_cockpit_takes_it() {
     terminal.wait_for_text("sign in first", PATIENCE);
     terminal.wait_for_text("the code, please", PATIENCE);
     terminal.send("4711\r");
-    terminal.wait_for_text("Since when", PATIENCE);
-    crate::harness::pause(std::time::Duration::from_millis(450));
-    terminal.send("now\r");
-    terminal.wait_for_text("Everything", PATIENCE);
+    to_the_question(&terminal);
     terminal.kill9();
     assert_eq!(
         fs::read_to_string(site.home.file("code")).unwrap(),

@@ -2,7 +2,7 @@
 
 use super::{Manifests, Native, Verb};
 use crate::domain::runbook::{
-    Action, Check, Runbook, Step,
+    Runbook, Step,
     kinds::{CheckKind, kubernetes::Words},
 };
 use serde_json::Value;
@@ -130,16 +130,8 @@ fn of_look(words: &Words) -> Vec<Right> {
     if let Some(what) = text("exec") {
         return in_pod(what, &right);
     }
-    let whole = ["rollout", "image", "get", "absent"];
-    let short = ["pvc", "secret", "job", "certificate", "ingress"];
-    let whole = whole.iter().filter_map(|key| text(key).map(str::to_owned));
-    let short = short
-        .iter()
-        .filter_map(|key| text(key).map(|name| format!("{key}/{name}")));
-    whole
-        .chain(short)
-        .map(|what| right("get", &what, ""))
-        .collect()
+    let object = words.object();
+    object.iter().map(|what| right("get", what, "")).collect()
 }
 
 /// The rights that steps need, by the system that gives them. `fill` puts in the values that are known.
@@ -166,7 +158,7 @@ pub fn of_plan(
             }
         }
     }
-    let checks = steps.iter().flat_map(|step| checks_of(step));
+    let checks = steps.iter().flat_map(|step| step.checks());
     for check in checks.chain(&runbook.recovered.when) {
         match &check.what {
             CheckKind::Kubernetes(words) => {
@@ -200,17 +192,4 @@ pub fn of_plan(
     }
     all.retain(|_, rights| !rights.is_empty());
     all
-}
-
-/// The looks of a step, its undo's aside.
-fn checks_of(step: &Step) -> Vec<&Check> {
-    let own = match &step.action {
-        Action::Check(check) => Some(check),
-        Action::Run(_) | Action::Kubernetes(_) | Action::Manual(_) | Action::Include(_) => None,
-    };
-    own.into_iter()
-        .chain(&step.verify)
-        .chain(step.unless.as_ref())
-        .chain(step.progress.as_ref())
-        .collect()
 }

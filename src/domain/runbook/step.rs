@@ -396,31 +396,23 @@ impl Step {
         all
     }
 
-    /// The words of native actions.
     /// The words of its native action, or of the one that takes it back.
     pub fn native(&self, undo: bool) -> Option<&serde_json::Value> {
-        let mut both = self.natives_by_kind();
-        match undo {
-            false => both.0.take(),
-            true => both.1.take(),
+        if undo {
+            return match &self.undo {
+                Some(Undo::Kubernetes(words)) => Some(words),
+                Some(Undo::Run(_)) | None => None,
+            };
+        }
+        match &self.action {
+            Action::Kubernetes(words) => Some(words),
+            Action::Run(_) | Action::Check(_) | Action::Manual(_) | Action::Include(_) => None,
         }
     }
 
+    /// The words of both.
     pub fn natives(&self) -> impl Iterator<Item = &serde_json::Value> {
-        let (own, undo) = self.natives_by_kind();
-        own.into_iter().chain(undo)
-    }
-
-    fn natives_by_kind(&self) -> (Option<&serde_json::Value>, Option<&serde_json::Value>) {
-        let own = match &self.action {
-            Action::Kubernetes(words) => Some(words),
-            Action::Run(_) | Action::Check(_) | Action::Manual(_) | Action::Include(_) => None,
-        };
-        let undo = match &self.undo {
-            Some(Undo::Kubernetes(words)) => Some(words),
-            Some(Undo::Run(_)) | None => None,
-        };
-        (own, undo)
+        self.native(false).into_iter().chain(self.native(true))
     }
 
     pub fn scripts(&self) -> impl Iterator<Item = &Script> {

@@ -210,7 +210,7 @@ async fn end_of(cluster: &Cluster, way: &Way) -> Result<(String, u16), Trouble> 
             format!("it has: {}", all.join(", ")),
         )
     })?;
-    let Some(selector) = labels(&service["spec"]["selector"]) else {
+    let Some(selector) = workloads::labels(&service["spec"]["selector"]) else {
         return Err(Trouble::cannot_tell(
             format!("{} selects no pods", way.what),
             "name the pod: via: { kubernetes: cluster, pod: x, port: 6379 }",
@@ -254,15 +254,6 @@ fn no_port(way: &Way) -> Trouble {
         format!("`via` does not say which port of {}", way.what),
         "add `port: 6379`",
     )
-}
-
-fn labels(selector: &Value) -> Option<String> {
-    let all: Vec<String> = selector
-        .as_object()?
-        .iter()
-        .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()))
-        .collect();
-    (!all.is_empty()).then(|| all.join(","))
 }
 
 fn named_port(pod: &Value, named: &str) -> Option<u64> {

@@ -134,12 +134,17 @@ pub(crate) async fn pods_of(cluster: &Cluster, selector: &str) -> Result<Vec<Val
 
 /// The pods that a workload, a job or a replica set owns, as a selector.
 pub(crate) fn selector(object: &Value) -> Option<String> {
-    let labels = object["spec"]["selector"]["matchLabels"].as_object()?;
-    let labels: Vec<String> = labels
+    labels(&object["spec"]["selector"]["matchLabels"])
+}
+
+/// A mapping of labels, as a selector.
+pub(crate) fn labels(mapping: &Value) -> Option<String> {
+    let all: Vec<String> = mapping
+        .as_object()?
         .iter()
         .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()))
         .collect();
-    (!labels.is_empty()).then(|| labels.join(","))
+    (!all.is_empty()).then(|| all.join(","))
 }
 
 /// Pods of a selector: all of them run and are ready; or, with `none`, none of them is in that state.

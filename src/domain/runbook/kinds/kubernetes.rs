@@ -129,6 +129,19 @@ impl Words {
         found.map_or("there", |(_, words)| words).to_owned()
     }
 
+    /// The object that it is about, as `kind/name`; none where it looks at several, or inside a pod.
+    pub fn object(&self) -> Option<String> {
+        let text = |key: &str| self.words.get(key).and_then(Value::as_str);
+        let whole = ["rollout", "image", "get", "absent"];
+        let whole = whole.iter().find_map(|key| text(key).map(str::to_owned));
+        let short = ["pvc", "secret", "job", "certificate", "ingress"];
+        whole.or_else(|| {
+            short
+                .iter()
+                .find_map(|key| text(key).map(|name| format!("{key}/{name}")))
+        })
+    }
+
     pub fn templates(&self) -> Vec<(&str, bool)> {
         let mut all = Vec::new();
         for value in self.words.values() {
@@ -138,7 +151,8 @@ impl Words {
     }
 }
 
-fn plain(value: &Value) -> String {
+/// A text without its quotes; anything else as JSON.
+pub fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
