@@ -1,13 +1,18 @@
 # `make` alone prints the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help build test torture bench clean
+.PHONY: help build drill test torture bench clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build target/release/blackstart
 	cargo build --locked --release
+
+drill: ## set up what a drill needs, and start one
+	tests/setup.sh drill
+	cargo build --locked --release
+	target/release/blackstart drill
 
 test: ## format, lints, all tests with the short loops, and the shipped runbooks
 	tests/setup.sh

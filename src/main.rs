@@ -12,6 +12,12 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|a| a == "__node") {
         return blackstart::sandbox::node::main();
     }
+    if std::env::args_os().nth(1).is_some_and(|a| a == "__world") {
+        return blackstart::sandbox::world::main();
+    }
+    if std::env::args_os().nth(1).is_some_and(|a| a == "__tool") {
+        return blackstart::sandbox::tools::main();
+    }
     if let Err(e) = color_eyre::install() {
         eprintln!("blackstart: {e}");
     }

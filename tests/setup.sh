@@ -2,7 +2,10 @@
 # Installs what the tests need, and only what is missing: real servers and their tools with apt, and
 # three things that Debian does not have into a folder of their own in the cache of this account.
 # The tests start servers of their own on free ports; whatever the packages start is left alone.
+# With the word "drill" it installs what a drill needs, and no more.
 set -eu
+
+what=${1:-tests}
 
 tools=${BLACKSTART_TEST_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/blackstart-test-tools}
 
@@ -11,6 +14,7 @@ language_server=yaml-language-server@1.25.0
 python_tools="awscli==1.46.2 moto[server]==5.2.5 oidc-provider-mock==0.3.4"
 
 own_tools() {
+  if [ "$what" = drill ]; then return; fi
   if [ "$(cat "$tools/language-server" 2>/dev/null)" != "$language_server" ]; then
     echo "tests/setup.sh: installing $language_server"
     mkdir -p "$tools/npm"
@@ -29,7 +33,24 @@ own_tools() {
 }
 
 # tool, where Debian hides it when it is not on the PATH, package
-needs='
+drill_needs='
+cc           /usr/bin                    gcc
+initdb       /usr/lib/postgresql/15/bin  postgresql
+psql         /usr/bin                    postgresql-client
+pgbackrest   /usr/bin                    pgbackrest
+redis-server /usr/bin                    redis-server
+redis-cli    /usr/bin                    redis-tools
+faketime     /usr/bin                    faketime
+bwrap        /usr/bin                    bubblewrap
+nsenter      /usr/bin                    util-linux
+kubectl      /usr/bin                    kubernetes-client
+curl         /usr/bin                    curl
+git          /usr/bin                    git
+jq           /usr/bin                    jq
+openssl      /usr/bin                    openssl
+update-ca-certificates /usr/sbin         ca-certificates
+'
+test_needs='
 initdb       /usr/lib/postgresql/15/bin  postgresql-15
 pg_dump      /usr/lib/postgresql/15/bin  postgresql-client-15
 psql         /usr/bin                    postgresql-client-15
@@ -53,6 +74,11 @@ bwrap        /usr/bin                    bubblewrap
 nsenter      /usr/bin                    util-linux
 '
 
+if [ "$what" = drill ]; then needs=$drill_needs; else needs="$test_needs$drill_needs"; fi
+# A newer Debian has a newer PostgreSQL.
+if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
+  needs=$(echo "$needs" | grep -v 'bin  postgresql$')
+fi
 missing=$(
   echo "$needs" | while read -r tool folder package; do
     [ -n "$tool" ] || continue

@@ -1,7 +1,7 @@
 //! The full-screen cockpit: what the terminal is given, and what is said when it is given back.
 
 use super::{
-    Exit, Failure, ResumeArgs,
+    Exit, Failure, ResumeArgs, drill,
     headless::{environment, which},
     incidents::secrets_of,
     load::{Found, SHIPPED, store_error},
@@ -146,6 +146,7 @@ impl Door {
         found.must_be_trusted(&self.store)?;
         if let Some(place) = place {
             place.must_fit(&found, &runbook)?;
+            drill::must_be_inside(place)?;
         }
         let site = place.map(|p| &p.file.site);
         let values = self.values(&runbook, site, true)?;
@@ -155,6 +156,7 @@ impl Door {
         let given = Given {
             values,
             baselines,
+            wishes: drill::alarm().into_iter().collect(),
             ..Given::default()
         };
         opening

@@ -8,6 +8,8 @@ use crate::{
     clock,
     domain::{
         decide::{Command, Refusal},
+        drill::{Earlier, debrief},
+        event::{Mode, Revealed},
         incident::{Incident, IncidentState, StepState},
         site::Site,
         text::Clean,
@@ -228,6 +230,14 @@ pub(super) fn note(
     Ok(Exit::Done)
 }
 
+/// Tells what a drill hid, and looks back on it in a few lines.
+pub(super) fn reveal(settings: &Settings, id: &str, revealed: Revealed) -> Result<String, Failure> {
+    let (_, loaded) = write_once(settings, id, Command::Reveal(Box::new(revealed)))?;
+    let earlier = earlier(&settings.store_to_look()?);
+    let debrief = debrief(&loaded.incident, &loaded.entries, &earlier);
+    Ok(export::drill::brief(&loaded.incident, &debrief))
+}
+
 pub(super) fn close(
     settings: &Settings,
     id: &str,
@@ -249,6 +259,21 @@ pub(super) fn close(
     Ok(Exit::Done)
 }
 
+/// Every drill that there is, for comparison; one that cannot be read is left out.
+pub(super) fn drills(store: &Store) -> Vec<Incident> {
+    let all = store
+        .summaries()
+        .into_iter()
+        .flatten()
+        .filter(|s| s.mode == Mode::Drill);
+    all.filter_map(|s| Some(store.find(&s.id).ok()?.load().ok()?.incident))
+        .collect()
+}
+
+fn earlier(store: &Store) -> Vec<Earlier> {
+    drills(store).iter().map(Earlier::of).collect()
+}
+
 pub(super) fn export(settings: &Settings, id: &str, format: &str) -> Result<Exit, Failure> {
     let Some(write) = export::format(format) else {
         let known: Vec<&str> = export::FORMATS.iter().map(|(n, _)| *n).collect();
@@ -258,10 +283,15 @@ pub(super) fn export(settings: &Settings, id: &str, format: &str) -> Result<Exit
         ));
     };
     let (dir, loaded) = load(settings, id)?;
+    let earlier = match loaded.incident.mode {
+        Mode::Drill => earlier(&settings.store_to_look()?),
+        Mode::Live => Vec::new(),
+    };
     let source = Source {
         loaded: &loaded,
         dir: &dir.path,
         now: clock::now(),
+        earlier: &earlier,
     };
     say(write(&source).trim_end());
     Ok(Exit::Done)

@@ -86,6 +86,7 @@ impl Found {
         // At a rehearsal nothing counts as live, on screen or in any file.
         let (mode, world) = match site.as_ref().map(|s| s.site.kind) {
             Some(SiteKind::Rehearsal) => (Mode::Drill, World::Rehearsal),
+            Some(SiteKind::Sandbox) => (Mode::Drill, World::Simulated),
             Some(SiteKind::Live) | None => (Mode::Live, World::Live),
         };
         Opening {

@@ -2,7 +2,9 @@
 
 mod authors;
 mod cockpit;
+mod drill;
 mod headless;
+mod history;
 mod incidents;
 mod lint;
 mod load;
@@ -101,6 +103,44 @@ enum Command {
         site: Option<String>,
         #[arg(long = "set", value_name = "NAME=VALUE")]
         set: Vec<String>,
+    },
+    /// Rehearse in a sandbox in which something is broken
+    Drill {
+        /// A shipped runbook
+        runbook: Option<String>,
+        /// What is broken; without it, the seed decides
+        #[arg(long, value_name = "NAME")]
+        scenario: Option<String>,
+        /// The same seed makes the same sandbox
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
+        /// Without the cockpit, by the scenario's own good way: for CI and cron
+        #[arg(long)]
+        headless: bool,
+        /// Headless, and astray first
+        #[arg(long, requires = "headless")]
+        detour: bool,
+        /// What answers for clusters; a real one is that of KUBEBUILDER_ASSETS
+        #[arg(long, default_value = "simulated", value_parser = ["simulated", "real"])]
+        control_plane: String,
+        /// Leave the sandbox up afterwards
+        #[arg(long, requires = "headless")]
+        keep: bool,
+        /// End and remove every sandbox that is left
+        #[arg(long, conflicts_with_all = ["runbook", "scenario", "seed", "headless"])]
+        clean: bool,
+        #[arg(long, requires = "headless")]
+        json: bool,
+    },
+    /// Step times over all drills; exits with 1 when one is overdue
+    History {
+        /// A shipped runbook, or a file
+        runbook: Option<String>,
+        /// How often each runbook is to be rehearsed [default: 13 weeks]
+        #[arg(long, value_name = "DURATION")]
+        every: Option<String>,
+        #[arg(long)]
+        json: bool,
     },
     /// Go back into an open incident
     Resume(ResumeArgs),
@@ -366,8 +406,40 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Some(Command::Open { runbook, site, set }) => {
             cockpit::open(&settings, runbook.as_deref(), site.as_deref(), &set)
         }
-        Some(Command::Resume(args)) if args.headless => headless::resume(&settings, &args),
-        Some(Command::Resume(args)) => cockpit::resume(&settings, &args),
+        Some(Command::History {
+            runbook,
+            every,
+            json,
+        }) => history::history(&settings, runbook.as_deref(), every.as_deref(), json),
+        Some(Command::Drill { clean: true, .. }) => drill::clean(&settings),
+        Some(Command::Drill {
+            runbook,
+            scenario,
+            seed,
+            headless,
+            detour,
+            keep,
+            json,
+            control_plane,
+            ..
+        }) => drill::drill(
+            &settings,
+            &drill::Wanted {
+                runbook: runbook.as_deref(),
+                scenario: scenario.as_deref(),
+                seed,
+                headless,
+                detour,
+                keep,
+                real_control_plane: control_plane == "real",
+                json,
+            },
+        ),
+        Some(Command::Resume(args)) => match drill::resume(&settings, args.incident.as_deref())? {
+            Some(exit) => Ok(exit),
+            None if args.headless => headless::resume(&settings, &args),
+            None => cockpit::resume(&settings, &args),
+        },
         Some(Command::Run(args)) => headless::run(&settings, &args),
         Some(Command::List { json }) => incidents::list(&settings, json),
         Some(Command::Show { incident, json }) => incidents::show(&settings, &incident, json),

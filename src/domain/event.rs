@@ -396,6 +396,10 @@ pub enum Event {
     NoteAdded {
         text: Clean,
     },
+    /// What whoever is on call was told when it began.
+    AlarmGiven {
+        text: Clean,
+    },
     RecoveryChecked {
         checks: Vec<CheckResult>,
         holds: bool,
@@ -406,6 +410,8 @@ pub enum Event {
     Closed {
         reason: Clean,
     },
+    /// The drill is over: what had been broken, and what would have been right.
+    DrillRevealed(Revealed),
     /// A cockpit took the pen: at the start, and after every reopening.
     ControlTaken {
         how: Clean,
@@ -417,6 +423,23 @@ pub enum Event {
     /// Written by a newer version: kept, shown as such, without effect.
     #[serde(other)]
     Unknown,
+}
+
+/// What a drill hid until its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revealed {
+    pub scenario: String,
+    pub title: Clean,
+    pub seed: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub twist: Option<Clean>,
+    /// The answers of triage that were right, in order.
+    pub answers: Vec<Clean>,
+    /// The procedures of a good way.
+    pub go: Vec<String>,
+    pub severity: String,
+    /// What was removed with the sandbox.
+    pub cleaned: Clean,
 }
 
 /// Time objectives in seconds.
@@ -483,9 +506,11 @@ impl Event {
             | Self::StepSkipped { .. }
             | Self::MomentMeasured { .. }
             | Self::NoteAdded { .. }
+            | Self::AlarmGiven { .. }
             | Self::RecoveryChecked { .. }
             | Self::Recovered { .. }
             | Self::Closed { .. }
+            | Self::DrillRevealed(_)
             | Self::ControlTaken { .. }
             | Self::JournalRepaired { .. }
             | Self::Unknown => None,

@@ -6,7 +6,8 @@ pub use parts::{Answer, Attempt, Held, IncidentState, Note, Pin, PlannedStep, Si
 
 use super::{
     event::{
-        CheckResult, Entry, Event, Mode, PhaseRef, PinnedBy, PlanStep, RunbookRef, Targets, World,
+        CheckResult, Entry, Event, Mode, PhaseRef, PinnedBy, PlanStep, Revealed, RunbookRef,
+        Targets, World,
     },
     site::Recorded,
     text::Clean,
@@ -48,6 +49,10 @@ pub struct Incident {
     pub recovery: Option<(DateTime<Utc>, Vec<CheckResult>, bool)>,
     pub recovered_at: Option<DateTime<Utc>>,
     pub closed: Option<(DateTime<Utc>, Clean)>,
+    /// What whoever is on call was told.
+    pub alarm: Option<Clean>,
+    /// What a drill hid, once it is over.
+    pub revealed: Option<Revealed>,
     pub planned_at: Option<DateTime<Utc>>,
     /// The last thing that was refused because of the target.
     pub refused: Option<(String, Clean)>,
@@ -89,6 +94,8 @@ impl Default for Incident {
             recovery: None,
             recovered_at: None,
             closed: None,
+            alarm: None,
+            revealed: None,
             planned_at: None,
             refused: None,
             last_at: DateTime::UNIX_EPOCH,
@@ -310,6 +317,8 @@ impl Incident {
             Event::MomentMeasured { store, at, .. } => {
                 self.moments.insert(store.clone(), *at);
             }
+            Event::AlarmGiven { text } => self.alarm = Some(text.clone()),
+            Event::DrillRevealed(revealed) => self.revealed = Some(revealed.clone()),
             Event::NoteAdded { text } => self.notes.push(Note {
                 at: entry.at,
                 who: entry.who.clone(),

@@ -3,6 +3,7 @@
 
 pub mod budget;
 pub mod decide;
+pub mod drill;
 pub mod event;
 pub mod expect;
 pub mod failures;

@@ -23,6 +23,8 @@ pub enum SiteKind {
     Live,
     /// A scratch place into which real backups are restored.
     Rehearsal,
+    /// The small world of a drill; only `blackstart drill` makes one.
+    Sandbox,
 }
 
 impl SiteKind {
@@ -30,6 +32,7 @@ impl SiteKind {
         match self {
             Self::Live => "live",
             Self::Rehearsal => "rehearsal",
+            Self::Sandbox => "sandbox",
         }
     }
 }
@@ -202,7 +205,11 @@ impl Site {
 fn read_site(r: &mut Reader, root: &Node) -> Option<Site> {
     let mut map = r.map(root, "a site")?;
     let name = map.id(r, "site").text;
-    let kind = [("live", SiteKind::Live), ("rehearsal", SiteKind::Rehearsal)];
+    let kind = [
+        ("live", SiteKind::Live),
+        ("rehearsal", SiteKind::Rehearsal),
+        ("sandbox", SiteKind::Sandbox),
+    ];
     let kind = map.word(r, "kind", &kind).unwrap_or(SiteKind::Live);
     let variables = map.pairs_of(r, "variables");
     let (identity, identity_at) = named(r, &mut map, "identity", read_recorded);

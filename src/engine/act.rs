@@ -33,7 +33,8 @@ impl Engine {
     /// already done), then decided.
     pub(super) fn start(&mut self, start: Start, reply: oneshot::Sender<Result<Started, Refusal>>) {
         let mut start = start;
-        let may = match decide::may_start(&self.incident, &self.runbook, &start) {
+        let may = decide::may_start(&self.incident, &self.runbook, &start);
+        let may = match sight::sandbox_gone(&self.incident).map_or(may, Err) {
             Ok(planned) => planned,
             Err(refusal) => {
                 let _ = reply.send(Err(refusal));

@@ -182,7 +182,8 @@ impl Handle {
             native: step.native(undo).is_some(),
             attempts: step.attempts,
             missing: missing_values(&incident, &self.runbook, step, step.unless.is_none()),
-            refusal: may_start(&incident, &self.runbook, &start).err(),
+            refusal: sight::sandbox_gone(&incident)
+                .or_else(|| may_start(&incident, &self.runbook, &start).err()),
         })
     }
 

@@ -4,7 +4,8 @@ use super::Vault;
 use crate::{
     checks::Scope,
     domain::{
-        event::Identity,
+        decide::Refusal,
+        event::{Identity, World},
         incident::Incident,
         native::Native,
         plan,
@@ -320,4 +321,11 @@ pub(super) fn hidden_env(runbook: &Runbook) -> Vec<String> {
                 .chain([v.name.text.to_ascii_uppercase()])
         })
         .collect()
+}
+
+/// Why nothing can be started: the sandbox of a drill is gone, or this is not in it.
+pub(super) fn sandbox_gone(incident: &Incident) -> Option<Refusal> {
+    let site = incident.site.as_ref()?;
+    let sandboxed = incident.world == World::Simulated;
+    (sandboxed && crate::sandbox::launch::is_gone(&site.name)).then_some(Refusal::SandboxGone)
 }

@@ -2,7 +2,8 @@
 
 use super::Source;
 use crate::domain::{
-    event::CheckResult,
+    drill::debrief,
+    event::{CheckResult, Mode},
     incident::{Attempt, Incident, PlannedStep},
 };
 use serde_json::{Value, json};
@@ -15,6 +16,10 @@ pub fn write(source: &Source<'_>) -> String {
         map.insert("milestones".to_owned(), milestones(source));
         map.insert("decisions".to_owned(), decisions(source.incident()));
         map.insert("timeline".to_owned(), timeline(source));
+        if source.incident().mode == Mode::Drill {
+            let debrief = debrief(source.incident(), &source.loaded.entries, source.earlier);
+            map.insert("debrief".to_owned(), json!(debrief));
+        }
     }
     serde_json::to_string_pretty(&summary).unwrap_or_default() + "\n"
 }

@@ -16,6 +16,7 @@ pub fn write(source: &Source<'_>) -> String {
     let mut out = String::new();
     let result = head(incident, source, &mut out)
         .and_then(|()| targets(incident, &mut out))
+        .and_then(|()| out.write_str(&super::drill::record(source, source.earlier)))
         .and_then(|()| phases(incident, source.now, &mut out))
         .and_then(|()| decisions(incident, &mut out))
         .and_then(|()| steps(incident, &mut out))

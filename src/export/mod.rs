@@ -1,12 +1,16 @@
 //! What is handed on: one format, one file, one line in the list below. Everything comes from the
 //! journal, so a closed incident, an open one and one that crashed are exported alike.
 
+pub mod drill;
 pub mod json;
 pub mod markdown;
 pub mod page;
 pub mod timeline;
 
-use crate::{domain::incident::Incident, store::Loaded};
+use crate::{
+    domain::{drill::Earlier, incident::Incident},
+    store::Loaded,
+};
 use chrono::{DateTime, Utc};
 use std::path::Path;
 
@@ -15,6 +19,8 @@ pub struct Source<'a> {
     pub loaded: &'a Loaded,
     pub dir: &'a Path,
     pub now: DateTime<Utc>,
+    /// Other drills, which a drill is compared with.
+    pub earlier: &'a [Earlier],
 }
 
 impl Source<'_> {

@@ -152,6 +152,10 @@ pub fn describe(event: &Event) -> String {
         Event::MomentMeasured { store, at, .. } => {
             format!("{store} recovered to {}", at.format("%Y-%m-%d %H:%M:%SZ"))
         }
+        Event::AlarmGiven { text } => format!("the alarm: {text}"),
+        Event::DrillRevealed(revealed) => {
+            format!("the drill is over; what was broken: {}", revealed.title)
+        }
         Event::NoteAdded { text } => format!("note: {text}"),
         Event::RecoveryChecked { checks, holds } => {
             let passed = checks.iter().filter(|c| c.passed).count();

@@ -33,6 +33,8 @@ pub(super) struct Plan {
     pub env: Vec<(String, String)>,
     /// Folder of this host, where it is seen, whether it may only be read.
     pub mounts: Vec<(PathBuf, String, bool)>,
+    /// It sees the network of the node.
+    pub host_network: bool,
 }
 
 impl Plan {
@@ -85,7 +87,10 @@ impl Plan {
             let how = if *read_only { "--ro-bind" } else { "--bind" };
             bwrap.arg(how).arg(from).arg(at);
         }
-        bwrap.args(["--unshare-pid", "--unshare-net", "--unshare-ipc"]);
+        bwrap.args(["--unshare-pid", "--unshare-ipc"]);
+        if !self.host_network {
+            bwrap.arg("--unshare-net");
+        }
         bwrap.args(["--die-with-parent", "--clearenv"]);
         for (name, value) in self.env() {
             bwrap.args(["--setenv", &name, &value]);

@@ -1,8 +1,20 @@
-//! Parts of a small world to rehearse in. This version has the node of a cluster, which plays its pods or
-//! runs them for real.
+//! A small world to rehearse in: real PostgreSQL and Redis, a simulated cluster and cloud, in a network of
+//! its own.
 
+pub(crate) mod api;
+mod authority;
+pub(crate) mod aws;
+pub(crate) mod azure;
 mod container;
+pub(crate) mod controllers;
+pub mod folder;
 mod kubelet;
+pub mod launch;
+mod names;
 pub mod node;
+mod owner;
+pub mod scenario;
 mod slot;
+pub mod tools;
 mod volumes;
+pub mod world;

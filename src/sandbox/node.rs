@@ -55,16 +55,21 @@ pub fn main() -> ExitCode {
         let Ok(cluster) = kubernetes::connect(&system, Duration::from_secs(10)).await else {
             return ExitCode::from(1);
         };
-        let node = Arc::new(Node {
-            cluster,
-            root,
-            slots: Mutex::default(),
-        });
-        let Ok(port) = kubelet::open(node.clone()).await else {
-            return ExitCode::from(1);
-        };
-        node.play(port).await
+        play(cluster, root).await;
+        ExitCode::from(1)
     })
+}
+
+/// Plays a node of that cluster until it is ended; it comes back only when it has no door.
+pub(crate) async fn play(cluster: Cluster, root: Option<PathBuf>) {
+    let node = Arc::new(Node {
+        cluster,
+        root,
+        slots: Mutex::default(),
+    });
+    if let Ok(port) = kubelet::open(node.clone()).await {
+        node.play(port).await;
+    }
 }
 
 /// The node: its folder, and the containers that it has.

@@ -56,6 +56,7 @@ impl Lookup<'_> {
             workdir: text("workingDir"),
             mounts: mounts.collect(),
             env: self.env(container).await?,
+            host_network: self.pod["spec"]["hostNetwork"] == true,
         })
     }
 

@@ -7,7 +7,7 @@ use beforehand::missing;
 use drive::Drive;
 
 use super::{
-    Exit, Failure, GivenArgs, ResumeArgs, RunArgs,
+    Exit, Failure, GivenArgs, ResumeArgs, RunArgs, drill,
     load::{Found, store_error},
     pairs, runtime,
     settings::Settings,
@@ -88,6 +88,7 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
         .transpose()?;
     if let Some(place) = &place {
         place.must_fit(&found, &runbook)?;
+        drill::must_be_inside(place)?;
     }
     let site = place.as_ref().map(|p| &p.file.site);
     let store = settings.store()?;
@@ -173,7 +174,10 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
         let given = Given {
             values,
             accepted: said.accept.clone(),
-            wishes: wishes(severity, since, go),
+            wishes: drill::alarm()
+                .into_iter()
+                .chain(wishes(severity, since, go))
+                .collect(),
             lines: Some(lines.clone()),
             baselines,
         };
@@ -333,7 +337,7 @@ fn refused(step: &str, refusal: &Refusal) -> Failure {
     let exit = match refusal {
         Refusal::WrongTarget { .. } => Exit::WrongTarget,
         Refusal::UnknownStep(_) | Refusal::UnknownSeverity(..) | Refusal::Plan(_) => Exit::Usage,
-        Refusal::CannotRecord(_) | Refusal::Gone => Exit::Failed,
+        Refusal::CannotRecord(_) | Refusal::Gone | Refusal::SandboxGone => Exit::Failed,
         Refusal::Closed
         | Refusal::Running(_)
         | Refusal::Unsupervised(_)

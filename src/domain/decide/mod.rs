@@ -6,8 +6,8 @@ pub use start::{may_start, missing_values, start};
 
 use super::{
     event::{
-        AttemptKind, Cause, CheckResult, Ending, Event, Identity, Outcome, PinnedBy, PlanStep,
-        Targets,
+        AttemptKind, Cause, CheckResult, Ending, Event, Identity, Mode, Outcome, PinnedBy,
+        PlanStep, Revealed, Targets,
     },
     expect,
     incident::{Incident, IncidentState, PlannedStep},
@@ -57,6 +57,12 @@ pub enum Command {
     Note {
         text: String,
     },
+    /// What whoever is on call was told.
+    GiveAlarm {
+        text: String,
+    },
+    /// A drill is over.
+    Reveal(Box<Revealed>),
     AcceptIdentity {
         system: String,
     },
@@ -201,6 +207,8 @@ pub enum Refusal {
     /// Nothing is done that cannot be recorded first.
     #[error("this cannot be recorded, so it is not done: {0}")]
     CannotRecord(String),
+    #[error("the sandbox of this drill has ended: nothing of it can be reached any more")]
+    SandboxGone,
     #[error("the engine has ended")]
     Gone,
     #[error(transparent)]
@@ -214,7 +222,10 @@ pub fn decide(
     wish: Command,
 ) -> Result<Vec<Event>, Refusal> {
     if incident.state() == IncidentState::Closed
-        && !matches!(wish, Command::Note { .. } | Command::TakeControl { .. })
+        && !matches!(
+            wish,
+            Command::Note { .. } | Command::TakeControl { .. } | Command::Reveal(_)
+        )
     {
         return Err(Refusal::Closed);
     }
@@ -304,6 +315,13 @@ pub fn decide(
                 checks: Vec::new(),
             }])
         }
+        Command::GiveAlarm { text } => Ok(vec![Event::AlarmGiven {
+            text: Clean::line(text.trim()),
+        }]),
+        Command::Reveal(revealed) => match (incident.mode, &incident.revealed) {
+            (Mode::Drill, None) => Ok(vec![Event::DrillRevealed(*revealed)]),
+            (Mode::Drill, Some(_)) | (Mode::Live, _) => Ok(Vec::new()),
+        },
         Command::Note { text } => {
             if text.trim().is_empty() {
                 return Err(Refusal::Reason);

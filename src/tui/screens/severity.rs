@@ -113,6 +113,16 @@ impl Screen for Severity {
             lines.extend(text::labelled("       ", &who, cells, plain, plain));
         }
         lines.push(Line::raw(""));
+        if let Some(alarm) = &at.incident.alarm {
+            lines.extend(text::labelled(
+                " told  ",
+                alarm.as_str(),
+                cells,
+                strong,
+                plain,
+            ));
+            lines.push(Line::raw(""));
+        }
         let words = " That a severity was declared, by whom and when, is recorded. Whom to page is shown; \
                      paging is yours.";
         lines.extend(text::wrapped(words, cells, theme.style(Role::Faint)));

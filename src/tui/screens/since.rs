@@ -186,6 +186,17 @@ impl Screen for Since {
         };
         let mut lines = text::labelled("   ", &read, cells, faint, theme.style(Role::Strong));
         lines.push(Line::raw(""));
+        if let Some(alarm) = &at.incident.alarm {
+            let strong = theme.style(Role::Strong);
+            lines.extend(text::labelled(
+                " told  ",
+                alarm.as_str(),
+                cells,
+                strong,
+                theme.style(Role::Plain),
+            ));
+            lines.push(Line::raw(""));
+        }
         lines.push(Line::styled(" What is known", theme.style(Role::Strong)));
         if self.found.is_empty() {
             let none = if hints(at).is_empty() {

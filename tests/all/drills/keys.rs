@@ -1,0 +1,1 @@
+//! Drills through the cockpit, by keys.
