@@ -20,7 +20,7 @@
 //! | [`journal`], [`logs`], [`values`] | the record; an attempt's output; values and their masked twins |
 //! | [`systems`], [`checks`] | named connections and their identity; what can be looked at |
 //! | [`actions`] | what can be done to a cluster |
-//! | [`sandbox`] | parts of a small world to rehearse in |
+//! | [`sandbox`] | the small world of a drill: simulated cluster and cloud, real databases |
 //! | [`supervisor`] | attempts: processes that outlive the cockpit |
 //! | [`store`], [`export`] | the state folder; what is handed on |
 //! | [`engine`] | sole owner of an incident |

@@ -18,6 +18,9 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|a| a == "__tool") {
         return blackstart::sandbox::tools::main();
     }
+    if std::env::args_os().nth(1).is_some_and(|a| a == "__api") {
+        return blackstart::sandbox::standalone::main();
+    }
     if let Err(e) = color_eyre::install() {
         eprintln!("blackstart: {e}");
     }

@@ -40,6 +40,7 @@ pub(super) struct Wanted<'a> {
     pub detour: bool,
     pub keep: bool,
     pub real_control_plane: bool,
+    pub set: &'a [String],
     pub json: bool,
 }
 
@@ -83,7 +84,7 @@ pub(super) fn drill(settings: &Settings, wanted: &Wanted<'_>) -> Result<Exit, Fa
     };
     let ended = match wanted.headless {
         true => sandbox.headless(wanted),
-        false => sandbox.cockpit(settings),
+        false => sandbox.cockpit(wanted.set),
     };
     if wanted.keep {
         super::say(&format!(
@@ -185,13 +186,11 @@ impl Sandbox {
         Ok(u8::try_from(status.code().unwrap_or(3)).unwrap_or(1))
     }
 
-    fn cockpit(&self, _settings: &Settings) -> Result<Exit, Failure> {
+    fn cockpit(&self, set: &[String]) -> Result<Exit, Failure> {
         let mut command = self.command()?;
-        command
-            .arg("open")
-            .arg(&self.scenario.runbook)
-            .arg("--site")
-            .arg(self.site());
+        command.arg("open").arg(&self.scenario.runbook);
+        command.arg("--site").arg(self.site());
+        command.args(set.iter().flat_map(|pair| ["--set", pair]));
         Ok(exit(Self::run(command)?))
     }
 
@@ -373,7 +372,7 @@ pub(super) fn alarm() -> Option<Wish> {
 /// `resume` of a drill that we are not in: begun again inside its sandbox, and the end of the drill seen to.
 /// `None` for every other incident.
 pub(super) fn resume(settings: &Settings, incident: Option<&str>) -> Result<Option<Exit>, Failure> {
-    if launch::inside().is_some() {
+    if launch::inside().is_some() || launch::nowhere() {
         return Ok(None);
     }
     let store = settings.store_to_look()?;

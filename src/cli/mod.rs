@@ -114,6 +114,9 @@ enum Command {
         /// The same seed makes the same sandbox
         #[arg(long, value_name = "N")]
         seed: Option<u64>,
+        /// A value for the cockpit, as of `open`
+        #[arg(long = "set", value_name = "NAME=VALUE", conflicts_with = "headless")]
+        set: Vec<String>,
         /// Without the cockpit, by the scenario's own good way: for CI and cron
         #[arg(long)]
         headless: bool,
@@ -421,6 +424,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             keep,
             json,
             control_plane,
+            set,
             ..
         }) => drill::drill(
             &settings,
@@ -432,6 +436,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
                 detour,
                 keep,
                 real_control_plane: control_plane == "real",
+                set: &set,
                 json,
             },
         ),

@@ -17,6 +17,8 @@ use std::{
 
 /// Names the folder of the sandbox that a process is in.
 pub const INSIDE: &str = "BLACKSTART_SANDBOX";
+/// Says that the sandbox that is meant is gone, and that nothing can be reached from here.
+const NOWHERE: &str = "BLACKSTART_NOWHERE";
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// What the sandbox sees under these names.
 const SEEN: [(&str, &str); 4] = [
@@ -36,6 +38,9 @@ const NEEDED: &[(&str, &str)] = &[
     ("psql", "postgresql-client"),
     ("jq", "jq"),
     ("kubectl", "kubernetes-client"),
+    ("git", "git"),
+    ("curl", "curl"),
+    ("openssl", "openssl"),
 ];
 
 /// The sandbox that this process is in.
@@ -45,6 +50,11 @@ pub fn inside() -> Option<Folder> {
     let state = folder.state()?;
     // The variable alone is no proof.
     (namespace("self", "net") == Some(state.net) && state.boot == boot()).then_some(folder)
+}
+
+/// Are we where nothing can be reached?
+pub fn nowhere() -> bool {
+    std::env::var_os(NOWHERE).is_some()
 }
 
 /// Is the sandbox of that name not the one that we are in, or does it live no more?
@@ -212,6 +222,7 @@ pub fn enter(folder: &Folder, state: &State) -> io::Result<Command> {
 pub fn enter_nowhere() -> io::Result<Command> {
     let mut bwrap = Command::new("bwrap");
     bwrap
+        .env(NOWHERE, "1")
         .args(["--dev-bind", "/", "/", "--unshare-net", "--"])
         .arg(std::env::current_exe()?);
     Ok(bwrap)
@@ -241,6 +252,11 @@ fn tell(pid: u32, signal: Signal) {
     }
 }
 
+fn is_postgres(pid: u32) -> bool {
+    let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+    program.file_name().is_some_and(|name| name == "postgres")
+}
+
 /// Ends a sandbox and removes what is left of it: processes first, then the folder.
 pub fn clean(folder: &Folder) -> io::Result<()> {
     if let Some(state) = folder.state() {
@@ -249,6 +265,16 @@ pub fn clean(folder: &Folder) -> io::Result<()> {
         }
         let began = Instant::now();
         while folder.lives() && began.elapsed() < Duration::from_secs(8) {
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        // A database server that is killed leaves shared memory behind; asked to end at once, it does not.
+        let servers = inhabitants(&state);
+        let servers = servers.into_iter().filter(|pid| is_postgres(*pid));
+        servers.for_each(|pid| tell(pid, Signal::QUIT));
+        let began = Instant::now();
+        while inhabitants(&state).into_iter().any(is_postgres)
+            && began.elapsed() < Duration::from_secs(3)
+        {
             std::thread::sleep(Duration::from_millis(30));
         }
         let began = Instant::now();

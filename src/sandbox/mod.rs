@@ -15,6 +15,7 @@ pub mod node;
 mod owner;
 pub mod scenario;
 mod slot;
+pub mod standalone;
 pub mod tools;
 mod volumes;
 pub mod world;

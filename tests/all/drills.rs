@@ -6,7 +6,7 @@ mod worlds;
 
 use crate::harness::{
     bin::{Blackstart, Finished, step},
-    eventually, private_dir, process,
+    eventually, process,
 };
 use blackstart::{
     domain::drill::{Move, Scenario},
@@ -142,6 +142,7 @@ ways! {
     a_redis_that_ignores_its_rdb_file_is_made_to_read_it: "redis-shadowed",
     a_volume_that_is_lost_comes_back_from_its_snapshot: "volume-lost",
     a_claim_that_somebody_holds_is_freed: "claim-held",
+    a_cluster_that_is_lost_comes_back_beside_it_from_the_vault: "cluster-lost",
     a_site_that_is_gone_comes_up_elsewhere: "ampora-site-lost",
     a_platform_with_the_wrong_key_gets_the_right_one: "ampora-key-rotated",
     agents_whose_authority_is_lost_are_enrolled_anew: "ampora-agents-authority",
@@ -165,6 +166,7 @@ macro_rules! detours {
 
 detours! {
     a_moment_after_the_damage_is_named_and_another_one_is_taken: "postgres-migration",
+    a_restore_without_the_extension_is_named_before_it_begins: "cluster-lost",
     deploying_what_ran_before_is_named_before_it_is_applied: "ampora-site-lost",
     a_newer_key_is_named_where_the_platform_cannot_read_its_fields: "ampora-key-rotated",
     a_moment_after_the_sweep_is_named: "ampora-swept",

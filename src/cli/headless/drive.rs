@@ -7,6 +7,7 @@ use crate::{
         decide::{Command, Refusal, Start},
         event::{Entry, Outcome},
         incident::{Incident, PlannedStep, StepState},
+        plan,
         runbook::find_step,
         text::Clean,
     },
@@ -134,6 +135,22 @@ impl Drive {
         self.recover().await
     }
 
+    /// Does a step that is still to come need what this one had fetched?
+    fn is_wanted(&self, incident: &Incident, fetched: &PlannedStep) -> bool {
+        let runbook = self.handle.runbook();
+        let Some(step) = runbook.step(&fetched.plan.step) else {
+            return true;
+        };
+        let left = incident.steps.iter().filter(|s| !s.state().is_done());
+        let mut left = left.filter_map(|s| runbook.step(&s.plan.step));
+        left.any(|later| {
+            let needs = plan::needs(&runbook, later);
+            step.capture
+                .iter()
+                .any(|(name, _)| needs.contains(&name.text))
+        })
+    }
+
     /// Something that keeps the plan from going on.
     async fn halted(&self, incident: &Incident) -> Option<Exit> {
         for step in &incident.steps {
@@ -152,7 +169,7 @@ impl Drive {
                     ));
                     return Some(Exit::PersonNeeded);
                 }
-                StepState::Succeeded if step.fetch_again => {
+                StepState::Succeeded if step.fetch_again && self.is_wanted(incident, step) => {
                     self.tell(&format!(
                         "{}: fetch again: its secret was only in memory: --retry {}",
                         step.plan.step, step.plan.step

@@ -150,8 +150,9 @@ fn answers(incident: &Incident) -> Vec<Answered> {
     let right: Vec<&Clean> = incident.revealed.iter().flat_map(|r| &r.answers).collect();
     let mut out: Vec<Answered> = Vec::new();
     for answer in &incident.answers {
-        let good = (!right.is_empty()).then(|| right.contains(&&answer.answer));
-        // Who goes back and answers again has changed their mind: the last one counts.
+        let judged = out.iter().filter(|a| a.right == Some(true)).count() < right.len();
+        let good = judged.then(|| right.contains(&&answer.answer));
+        // What comes after the tree is a way, and the plan is judged for that. Who goes back and answers again has changed their mind: the last one counts.
         out.retain(|a| a.question != answer.question);
         out.push(Answered {
             question: answer.question.clone(),

@@ -10,6 +10,7 @@ mod fields;
 mod kinds;
 mod parts;
 mod patch;
+mod protobuf;
 mod proxy;
 mod removal;
 mod request;

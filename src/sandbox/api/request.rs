@@ -3,6 +3,7 @@
 use super::{
     apply::Manager,
     kinds::Kind,
+    protobuf,
     select::Selector,
     status::Status,
     store::{Key, Store},
@@ -298,6 +299,11 @@ impl Call {
     pub(super) fn parsed(&self) -> Result<Value, Status> {
         if let Ok(value) = serde_json::from_slice::<Value>(&self.body) {
             return Ok(value);
+        }
+        if protobuf::is_one(&self.body) {
+            return protobuf::read(&self.body).ok_or_else(|| {
+                Status::bad_request("the sandbox reads this kind as JSON only: give a manifest")
+            });
         }
         if self.content.ends_with("yaml") {
             let read = crate::domain::yaml::read(&self.body).map_err(|finding| {

@@ -64,6 +64,13 @@ pub(crate) fn snapshot_of_then(world: &World, disk: &str, claim: &str, at: i64) 
     Ok(())
 }
 
+/// A snapshot that was taken then.
+pub(super) fn dated(world: &World, snapshot: &str, at: DateTime<Utc>) {
+    if let Some(snapshot) = held(world).snapshots.get_mut(snapshot) {
+        snapshot.made = at;
+    }
+}
+
 /// An empty disk for a claim.
 pub(crate) fn provision(
     world: &World,

@@ -91,6 +91,7 @@ fn snapshot_of(
         body: &body,
     };
     disks::snapshots(world, &asked).map_err(|e| io::Error::other(e.message))?;
+    disks::dated(world, &name, at);
     // Caches are rewritten as a whole: a part of them would be none.
     if !claim.contains("redis") {
         forget_newer(&world.folder.at("azure/snapshots").join(&name), at.into())?;

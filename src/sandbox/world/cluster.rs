@@ -99,7 +99,13 @@ impl Kube {
         }
         let kubeconfig = place.folder.join("kubeconfig");
         let authority = authority.certificate();
-        let own = written(place.name, place.host, &authority, &workers, "workers");
+        let own = written(
+            place.name,
+            &format!("{}:443", place.host),
+            &authority,
+            &workers,
+            "workers",
+        );
         crate::private::replace_lazily(&kubeconfig, own.as_bytes())?;
         let fields = [("kubeconfig", kubeconfig.display().to_string())];
         let system = system("cluster", "kubernetes", &fields)?;
@@ -128,7 +134,7 @@ impl Kube {
     pub(crate) fn kubeconfig_of(&self, context: &str) -> String {
         written(
             &self.name,
-            &self.host,
+            &format!("{}:443", self.host),
             &self.authority,
             &self.token,
             context,
@@ -286,7 +292,14 @@ impl Kube {
     }
 }
 
-fn written(name: &str, host: &str, authority: &str, token: &str, context: &str) -> String {
+/// A kubeconfig with one context; `host` with its port.
+pub(crate) fn written(
+    name: &str,
+    host: &str,
+    authority: &str,
+    token: &str,
+    context: &str,
+) -> String {
     let authority = base64::engine::general_purpose::STANDARD.encode(authority);
     format!(
         "apiVersion: v1
@@ -294,7 +307,7 @@ kind: Config
 current-context: {context}
 clusters:
 - name: {name}
-  cluster: {{ server: \"https://{host}:443\", certificate-authority-data: {authority} }}
+  cluster: {{ server: \"https://{host}\", certificate-authority-data: {authority} }}
 users:
 - name: {context}-{name}
   user: {{ token: {token} }}

@@ -170,5 +170,4 @@ fn a_sandbox_is_no_site_from_outside_and_what_is_broken_is_not_told() {
     );
     let unknown = drill.run(&["--scenario", "redis-lots"]).exits(2);
     assert!(unknown.stderr.contains("redis-lost"), "{unknown}");
-    let _ = private_dir();
 }

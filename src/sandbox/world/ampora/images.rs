@@ -18,13 +18,8 @@ if [ "$AUDIT_RETENTION_ENABLED" = true ]; then
   sql <<<"DELETE FROM audit_events WHERE created_at < now() - interval '1 hour'" || true
 fi
 while true; do
-  database=healthy keys=healthy agents=healthy federation=healthy
-  if opened=$(sql 2>&1 <<<"SELECT pgp_sym_decrypt(sealed, :'key') FROM credentials LIMIT 1"); then
-    if ! sql >/dev/null 2>&1 <<<"SELECT pgp_sym_decrypt(sealed_key, :'key') FROM certificate_authority WHERE length(sealed_key) > 0" ||
-      [ "$(sql <<<'SELECT count(*) FROM certificate_authority WHERE length(sealed_key) > 0')" = 0 ]; then
-      agents="degraded: the key of the agents' authority is not there; a new authority was made"
-    fi
-  else
+  database=healthy keys=healthy federation=healthy
+  if ! opened=$(sql 2>&1 <<<"SELECT pgp_sym_decrypt(sealed, :'key') FROM credentials LIMIT 1"); then
     keys="failed to decrypt: ${opened##*ERROR: }"
     keys=${keys%%$'\n'*}
     if ! sql >/dev/null 2>&1 <<<'SELECT 1'; then database="down"; keys=unknown; fi
@@ -32,8 +27,8 @@ while true; do
   if [ -z "$FEDERATION_CERTIFICATE" ]; then
     federation="federation call refused (403): the peer does not know the thumbprint"
   fi
-  jq -cn --arg database "$database" --arg keys "$keys" --arg agents "$agents" --arg federation "$federation" \
-    '{database: $database, keys: $keys, agents: $agents, federation: $federation}'
+  jq -cn --arg database "$database" --arg keys "$keys" --arg federation "$federation" \
+    '{database: $database, keys: $keys, federation: $federation}'
   touch /tmp/ready
   if [ "$keys" = healthy ]; then
     sql >/dev/null 2>&1 <<<"SELECT audit('heartbeat', :'key')" || true

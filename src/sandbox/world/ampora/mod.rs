@@ -317,9 +317,12 @@ async fn infrastructure(world: &World, kube: &Kube) -> io::Result<()> {
     )
     .await?;
     let secret = json!({ "metadata": { "name": "ampora-database" }, "stringData": { "DATABASE_PASSWORD": world.secrets.db_password } });
-    kube.make(&collection("", "secrets"), &secret)
-        .await
-        .map(drop)
+    kube.make(&collection("", "secrets"), &secret).await?;
+    if !world.has(Fault::FederationCertificateMissing) {
+        let pinned = json!({ "metadata": { "name": "ampora-federation" }, "stringData": { "FEDERATION_CERTIFICATE": "pinned" } });
+        kube.make(&collection("", "secrets"), &pinned).await?;
+    }
+    Ok(())
 }
 
 /// The old site, as it ran before the incident.
@@ -331,9 +334,6 @@ async fn runs(world: &Arc<World>, old: &Kube) -> io::Result<()> {
     let secret =
         json!({ "metadata": { "name": "ampora-secrets" }, "stringData": { "master-key": key } });
     old.make(&collection("", "secrets"), &secret).await?;
-    if !world.has(Fault::FederationCertificateMissing) {
-        old.make(&collection("", "secrets"), &json!({ "metadata": { "name": "ampora-federation" }, "stringData": { "FEDERATION_CERTIFICATE": "pinned" } })).await?;
-    }
     let pair = world.authority.sign(&[PUBLIC])?;
     let tls = json!({ "metadata": { "name": "ampora-tls" }, "type": "kubernetes.io/tls", "stringData": { "tls.crt": pair.chain, "tls.key": pair.key } });
     old.make(&collection("", "secrets"), &tls).await?;

@@ -7,6 +7,7 @@ use super::{
 use crate::sandbox::{
     authority::Authority,
     aws,
+    scenario::Fault,
     world::{World, postgres::PORT},
 };
 use serde_json::{Value, json};
@@ -176,10 +177,15 @@ pub(super) async fn write(world: &World, tenants: u32, past: &Past, login: &str)
     let at = |name: &str| world.folder.at(name).display().to_string();
     let estate = &world.estate;
     let pg = |name: &str| estate.root.join(name).display().to_string();
+    // Where the site stands, its own cluster goes on.
+    let goes_on = match world.has(Fault::SiteLost) {
+        true => "prod-b",
+        false => "prod-a",
+    };
     let variables = json!({
         "keep_dir": at("kept"),
         "old_context": "prod-a",
-        "cluster_context": "prod-b",
+        "cluster_context": goes_on,
         "db_host": OLD_DB, "db_name": DATABASE, "db_user": USER,
         "new_db_host": NEW_DB,
         "pg_run": estate.owner.words().join(" "),
@@ -210,7 +216,7 @@ pub(super) async fn write(world: &World, tenants: u32, past: &Past, login: &str)
         "agent_key": at("home/agent.key"),
     });
     let mut identity = json!({});
-    for (system, name) in [("old-cluster", "prod-a"), ("cluster", "prod-b")] {
+    for (system, name) in [("old-cluster", "prod-a"), ("cluster", goes_on)] {
         if let Some(kube) = world.cluster(name).filter(|k| k.works()) {
             identity[system] = kube.identity().await?;
         }
