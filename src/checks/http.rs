@@ -37,17 +37,18 @@ pub(super) async fn look(
                 "the server refused our credentials: see `bearer:` and `headers:`",
             ));
         }
-        return Err(Trouble::Down(seen));
+        // What is asked of a good answer often stands in a bad one, too, and says what is wrong.
+        let said = match words.json.is_empty() {
+            true => None,
+            false => whole(&mut response).await.ok(),
+        };
+        let said = said.and_then(|body| serde_json::from_slice::<Value>(&body).ok());
+        return Err(Trouble::Down(match said {
+            Some(json) => format!("{seen}; {}", shown(words, &json).0),
+            None => seen,
+        }));
     }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| trouble(&e))? {
-        body.extend_from_slice(&chunk);
-        if body.len() > LONGEST {
-            return Err(Trouble::Down(format!(
-                "the answer is longer than {LONGEST} bytes"
-            )));
-        }
-    }
+    let body = whole(&mut response).await?;
     if words.json.is_empty() {
         let text = String::from_utf8_lossy(&body).into_owned();
         return Ok(Seen::text(text).or_shown(format!("status {status}")));
@@ -57,7 +58,27 @@ pub(super) async fn look(
     Ok(judge(words, &json))
 }
 
+/// The body, as long as it may be.
+async fn whole(response: &mut reqwest::Response) -> Result<Vec<u8>, Trouble> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| trouble(&e))? {
+        body.extend_from_slice(&chunk);
+        if body.len() > LONGEST {
+            return Err(Trouble::Down(format!(
+                "the answer is longer than {LONGEST} bytes"
+            )));
+        }
+    }
+    Ok(body)
+}
+
 fn judge(words: &Words, json: &Value) -> Seen {
+    let (text, holds) = shown(words, json);
+    Seen::judged(text, holds)
+}
+
+/// What is at the pointers, and whether all of it is as wanted.
+fn shown(words: &Words, json: &Value) -> (String, bool) {
     let mut holds = true;
     let mut shown = Vec::new();
     for (pointer, expected) in &words.json {
@@ -72,7 +93,7 @@ fn judge(words: &Words, json: &Value) -> Seen {
             _ => format!("{pointer} {}", values.join(", ")),
         });
     }
-    Seen::judged(shown.join("; "), holds)
+    (shown.join("; "), holds)
 }
 
 /// The values at a pointer in which `*` means every element.

@@ -127,7 +127,9 @@ pub fn start(folder: &Folder, order: &Order) -> io::Result<Child> {
     }
     let log = private::open(&folder.at("world.log"), private::Open::Append)?;
     let mut bwrap = Command::new("bwrap");
-    bwrap.args(["--dev-bind", "/", "/", "--unshare-net", "--new-session"]);
+    // Shared memory of its own, too: what servers and their tools leave there goes with it.
+    bwrap.args(["--dev-bind", "/", "/", "--tmpfs", "/dev/shm"]);
+    bwrap.args(["--unshare-net", "--unshare-ipc", "--new-session"]);
     if !geteuid().is_root() {
         // Ports of well-known services are below 1024.
         bwrap.args(["--unshare-user", "--cap-add", "CAP_NET_BIND_SERVICE"]);
@@ -200,6 +202,7 @@ pub fn enter(folder: &Folder, state: &State) -> io::Result<Command> {
     let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     nsenter.args([
         "--net",
+        "--ipc",
         "--mount",
         "--",
         "sh",
