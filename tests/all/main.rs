@@ -13,6 +13,7 @@ mod by_hand;
 mod cluster;
 mod cockpit;
 mod control;
+mod differential;
 mod drills;
 mod harbor;
 mod harness;

@@ -11,13 +11,18 @@ use serde_json::{Value, json};
 /// Fills in what is absent, at creation and at every change.
 pub(super) fn fill(kind: &Kind, object: &mut Value) {
     match kind.resource().as_str() {
-        "pods" => pod(at(object, &["spec"])),
+        "pods" => {
+            let spec = at(object, &["spec"]);
+            pod(spec);
+            admitted(spec);
+        }
         "services" => service(at(object, &["spec"])),
         "secrets" => secret(object),
         "persistentvolumeclaims" => {
             absent(at(object, &["spec"]), "volumeMode", json!("Filesystem"))
         }
         "persistentvolumes" => {
+            volume(at(object, &["spec"]));
             let spec = at(object, &["spec"]);
             absent(spec, "persistentVolumeReclaimPolicy", json!("Retain"));
             absent(spec, "volumeMode", json!("Filesystem"));
@@ -231,6 +236,16 @@ fn pod(spec: &mut Value) {
     if let Some(account) = spec.get("serviceAccountName").cloned() {
         absent(spec, "serviceAccount", account);
     }
+}
+
+/// What a pod gets when it is let in, and a template does not have.
+fn admitted(spec: &mut Value) {
+    let stays = |key: &str| json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 });
+    absent(spec, "enableServiceLinks", json!(true));
+    absent(spec, "priority", json!(0));
+    absent(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
+    let keys = ["not-ready", "unreachable"].map(|k| stays(&format!("node.kubernetes.io/{k}")));
+    absent(spec, "tolerations", json!(keys));
 }
 
 fn container(container: &mut Value) {
