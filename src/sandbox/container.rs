@@ -87,6 +87,11 @@ impl Plan {
             let how = if *read_only { "--ro-bind" } else { "--bind" };
             bwrap.arg(how).arg(from).arg(at);
         }
+        if !rustix::process::geteuid().is_root() {
+            // As in most containers, its processes see themselves as root; otherwise bubblewrap makes a second
+            // user namespace inside the first, and nobody can enter that one from outside.
+            bwrap.args(["--unshare-user", "--uid", "0", "--gid", "0"]);
+        }
         bwrap.args(["--unshare-pid", "--unshare-ipc"]);
         if !self.host_network {
             bwrap.arg("--unshare-net");
