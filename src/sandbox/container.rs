@@ -189,7 +189,7 @@ impl Running {
 
     /// A command beside its process, in the same small world.
     pub(super) fn beside(&self, words: &[String]) -> Option<Command> {
-        let mut nsenter = self.enter(&["--mount", "--net", "--pid", "--ipc"])?;
+        let mut nsenter = self.enter(&["--mount", "--pid", "--ipc"])?;
         nsenter.args(["env", "-i"]);
         nsenter.args(self.plan.env().iter().map(|(k, v)| format!("{k}={v}")));
         nsenter.args(["sh", "-c", "cd \"$0\" && exec \"$@\"", self.plan.home()]);
@@ -199,7 +199,7 @@ impl Running {
 
     /// A connection to a port inside, on the stdin and stdout of a process.
     pub(super) fn dial(&self, port: u16) -> Option<Command> {
-        let mut nsenter = self.enter(&["--net"])?;
+        let mut nsenter = self.enter(&[])?;
         nsenter.args(["bash", "-c"]);
         nsenter.arg(format!(
             "exec 3<>/dev/tcp/127.0.0.1/{port} || exit 1; cat <&3 & cat >&3; wait"
@@ -213,6 +213,10 @@ impl Running {
         nsenter.arg(format!("--target={}", init.as_raw_nonzero()));
         if !rustix::process::geteuid().is_root() {
             nsenter.args(["--user", "--preserve-credentials"]);
+        }
+        // The network of the node is ours already, and not its own to enter.
+        if !self.plan.host_network {
+            nsenter.arg("--net");
         }
         nsenter.args(namespaces).arg("--").kill_on_drop(true);
         Some(nsenter)
