@@ -1,7 +1,7 @@
 //! The door of the node without machine through which an API server reaches its containers: logs, exec
 //! and port-forward, over TLS on loopback.
 
-use super::node::Node;
+use super::{node::Node, world::door};
 use axum::{
     Router,
     extract::{
@@ -11,22 +11,19 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
-    serve::Listener,
 };
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::json;
-use std::{io, net::SocketAddr, process::Stdio, sync::Arc, time::Duration};
+use std::{io, process::Stdio, sync::Arc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     process::Command,
     sync::mpsc,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 /// The subprotocol in which each message begins with the number of its channel.
 const CHANNELS: &str = "v4.channel.k8s.io";
-const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// Opens the door on a free port of loopback, which is returned.
 pub(super) async fn open(node: Arc<Node>) -> io::Result<u16> {
@@ -40,46 +37,13 @@ pub(super) async fn open(node: Arc<Node>) -> io::Result<u16> {
         .map_err(io::Error::other)?;
     let tcp = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = tcp.local_addr()?.port();
-    let door = Door {
-        tcp,
-        tls: TlsAcceptor::from(Arc::new(tls)),
-    };
     let router = Router::new()
         .route("/exec/{namespace}/{pod}/{container}", get(exec))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs))
         .route("/portForward/{namespace}/{pod}", get(forward))
         .with_state(node);
-    tokio::spawn(async move {
-        let _ = axum::serve(door, router).await;
-    });
+    door::serve(tcp, Arc::new(tls), router);
     Ok(port)
-}
-
-struct Door {
-    tcp: TcpListener,
-    tls: TlsAcceptor,
-}
-
-impl Listener for Door {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            let Ok((stream, from)) = self.tcp.accept().await else {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            };
-            let shaken = tokio::time::timeout(HANDSHAKE, self.tls.accept(stream)).await;
-            if let Ok(Ok(stream)) = shaken {
-                return (stream, from);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.tcp.local_addr()
-    }
 }
 
 /// Values of a query by their name, in order.

@@ -1,7 +1,6 @@
 //! A stand-in for `aws`, the command line of Amazon Web Services (its second version's words and codes).
 
 use super::output;
-use crate::systems::tls::{self, Material, Verify};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -131,19 +130,7 @@ async fn ask(
     body: &Value,
 ) -> Result<Value, (String, u8)> {
     let broken = |e: String| (e, 255);
-    tls::install();
-    let bundle = std::env::var("AWS_CA_BUNDLE").ok();
-    let material = Material {
-        ca: bundle.as_deref(),
-        ..Material::default()
-    };
-    let (mut config, _) =
-        tls::client(&material, Verify::Full).map_err(|e| broken(format!("{e:?}")))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .tls_backend_preconfigured(config)
-        .build();
+    let client = super::client("AWS_CA_BUNDLE").map_err(broken)?.build();
     let client = client.map_err(|e| broken(e.to_string()))?;
     let url = format!("https://{service}.{region}.amazonaws.com/");
     let request = match target {

@@ -1,6 +1,5 @@
 //! The endpoints of Azure as its command line asks them.
 
-use crate::systems::tls::{self, Material, Verify};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -29,19 +28,8 @@ pub(super) struct Azure {
 impl Azure {
     pub(super) fn new() -> Result<Self, Failed> {
         let broken = |why: String| Failed { said: why, code: 1 };
-        tls::install();
-        let bundle = std::env::var("REQUESTS_CA_BUNDLE").ok();
-        let material = Material {
-            ca: bundle.as_deref(),
-            ..Material::default()
-        };
-        let (mut config, _) =
-            tls::client(&material, Verify::Full).map_err(|e| broken(format!("{e:?}")))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let client = Client::builder()
-            .no_proxy()
-            .timeout(Duration::from_secs(60))
-            .tls_backend_preconfigured(config);
+        let client = super::client("REQUESTS_CA_BUNDLE").map_err(broken)?;
+        let client = client.timeout(Duration::from_secs(60));
         let client = client.build().map_err(|e| broken(e.to_string()))?;
         Ok(Self { client })
     }

@@ -12,6 +12,7 @@ mod kubeconfig;
 mod output;
 mod release;
 
+use crate::systems::tls::{self, Material, Verify};
 use std::process::ExitCode;
 
 /// The tools that there are stand-ins for.
@@ -38,4 +39,18 @@ pub fn main() -> ExitCode {
         }
     };
     ExitCode::from(ended)
+}
+
+/// A client that trusts the authorities in the file which a variable names, or those of this machine.
+fn client(variable: &str) -> Result<reqwest::ClientBuilder, String> {
+    tls::install();
+    let bundle = std::env::var(variable).ok();
+    let material = Material {
+        ca: bundle.as_deref(),
+        ..Material::default()
+    };
+    let (mut config, _) = tls::client(&material, Verify::Full).map_err(|e| format!("{e:?}"))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let client = reqwest::Client::builder().no_proxy();
+    Ok(client.tls_backend_preconfigured(config))
 }

@@ -16,13 +16,22 @@ pub(crate) async fn open(
     tls: Arc<rustls::ServerConfig>,
     router: Router,
 ) -> io::Result<JoinHandle<()>> {
+    Ok(serve(TcpListener::bind(address).await?, tls, router))
+}
+
+/// The same where somebody has bound the address already.
+pub(crate) fn serve(
+    tcp: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    router: Router,
+) -> JoinHandle<()> {
     let door = Door {
-        tcp: TcpListener::bind(address).await?,
+        tcp,
         tls: TlsAcceptor::from(tls),
     };
-    Ok(tokio::spawn(async move {
+    tokio::spawn(async move {
         let _ = axum::serve(door, router).await;
-    }))
+    })
 }
 
 struct Door {

@@ -156,13 +156,14 @@ fn written(values: &Values) -> String {
     out
 }
 
-fn git(folder: &Path, words: &[&str]) -> io::Result<String> {
+/// Git in a folder of the sandbox, whatever this machine has configured.
+pub(super) fn git(folder: &Path, words: &[&str]) -> io::Result<String> {
     let mut git = Command::new("git");
     git.args([
         "-c",
-        "user.name=Release",
+        "user.name=Sandbox",
         "-c",
-        "user.email=release@arbitex.io",
+        "user.email=sandbox@localhost",
         "-c",
         "commit.gpgsign=false",
     ]);

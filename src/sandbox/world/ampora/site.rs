@@ -8,10 +8,10 @@ use crate::sandbox::{
     authority::Authority,
     aws,
     scenario::Fault,
-    world::{World, postgres::PORT},
+    world::{World, postgres::PORT, repository::git},
 };
 use serde_json::{Value, json};
-use std::{fs, io, path::Path, process::Command};
+use std::{fs, io};
 
 const IMAGE: &str = "registry.acme.example/ampora/web:4.2.1";
 
@@ -75,33 +75,6 @@ pub(super) fn objects(database: &str, sweep: bool) -> Vec<(String, Value)> {
             ),
         ),
     ]
-}
-
-fn git(folder: &Path, words: &[&str]) -> io::Result<String> {
-    let mut git = Command::new("git");
-    git.args([
-        "-c",
-        "user.name=Infrastructure",
-        "-c",
-        "user.email=infrastructure@acme.example",
-        "-c",
-        "commit.gpgsign=false",
-        "-c",
-        "init.defaultBranch=main",
-    ]);
-    let done = git
-        .args(words)
-        .current_dir(folder)
-        .output()
-        .map_err(|e| io::Error::other(format!("git: {e} (apt-get install git)")))?;
-    match done.status.success() {
-        true => Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned()),
-        false => Err(io::Error::other(format!(
-            "git {}: {}",
-            words.join(" "),
-            String::from_utf8_lossy(&done.stderr)
-        ))),
-    }
 }
 
 /// The repository with the manifests: what ran, and a branch that a colleague has prepared for the new site.
