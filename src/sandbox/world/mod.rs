@@ -26,7 +26,7 @@ use super::{
     names::Names,
     scenario::{Fault, Scenario},
 };
-use crate::domain::runbook::System;
+use crate::{domain::runbook::System, journal::hex};
 use cluster::Kube;
 use postgres::{Estate, Server};
 use serde_json::json;
@@ -182,7 +182,7 @@ pub(crate) fn system(name: &str, kind: &str, fields: &[(&str, String)]) -> io::R
 pub(crate) fn random_text(bytes: usize) -> io::Result<String> {
     let mut raw = vec![0; bytes];
     getrandom::fill(&mut raw).map_err(io::Error::other)?;
-    Ok(raw.iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex(&raw))
 }
 
 /// The hidden command `__world FOLDER`: builds what was ordered there, and keeps it up until it is ended.

@@ -15,7 +15,10 @@ use super::{
     postgres::PORT,
     random_text,
 };
-use crate::sandbox::{authority::Authority, aws, azure, scenario::Fault};
+use crate::{
+    journal::hex,
+    sandbox::{authority::Authority, aws, azure, scenario::Fault},
+};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{fs, io, net::Ipv4Addr, sync::Arc};
@@ -50,10 +53,7 @@ struct State {
 }
 
 fn fingerprint(key: &str) -> String {
-    Sha256::digest(key)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect()
+    hex(&Sha256::digest(key))
 }
 
 fn collection(group: &str, plural: &str) -> String {
