@@ -22,6 +22,7 @@ use crate::{
         event::{AttemptKind, Ending, Entry, Event, Outcome},
         incident::{Incident, IncidentState},
         runbook::Runbook,
+        site::Site,
         text::Clean,
     },
     journal::{self, Contents, Journal, JournalError},
@@ -246,8 +247,11 @@ impl IncidentDir {
         if sha256(&bytes) != sha {
             return Err(StoreError::Runbook(self.id.clone()));
         }
-        let (runbook, _) =
+        let (mut runbook, _) =
             Runbook::read(&bytes).map_err(|_| StoreError::Runbook(self.id.clone()))?;
+        if let Some(Ok(site)) = self.site_bytes().map(|bytes| Site::read(&bytes)) {
+            site.around(&mut runbook);
+        }
         Ok(runbook)
     }
 

@@ -142,11 +142,12 @@ struct Door {
 impl Door {
     fn begin(&self, name: &str, place: Option<&Place>) -> Result<Handle, Failure> {
         let found = Found::read(name)?;
-        let runbook = found.runbook()?;
+        let mut runbook = found.runbook()?;
         found.must_be_trusted(&self.store)?;
         if let Some(place) = place {
             place.must_fit(&found, &runbook)?;
             drill::must_be_inside(place)?;
+            place.around(&self.store, &mut runbook)?;
         }
         let site = place.map(|p| &p.file.site);
         let values = self.values(&runbook, site, true)?;

@@ -1,6 +1,6 @@
 //! Finding and reading runbooks: bytes are read once, hashed and parsed; `trust`.
 
-use super::{Exit, Failure, say, settings::Settings};
+use super::{Exit, Failure, say, settings::Settings, sites};
 use crate::{
     domain::{
         event::{Mode, World},
@@ -224,11 +224,15 @@ fn read_some(path: &Path) -> std::io::Result<Vec<u8>> {
 
 pub(super) fn trust(settings: &Settings, file: &str, as_json: bool) -> Result<Exit, Failure> {
     let found = Found::read(file)?;
-    let runbook = found.runbook()?;
+    // A rehearsal site has steps of its own.
+    let id = match Site::is_one(&found.bytes) {
+        true => sites::find(settings, file)?.file.site.name,
+        false => found.runbook()?.id,
+    };
     let store = settings.store()?;
     found.trust(&store)?;
     if as_json {
-        super::say_json(&json!({"file": found.shown, "id": runbook.id, "sha256": found.sha256}));
+        super::say_json(&json!({"file": found.shown, "id": id, "sha256": found.sha256}));
     } else {
         say(&format!(
             "{} is trusted as it is now (sha256 {})",

@@ -10,6 +10,7 @@ mod lint;
 mod load;
 mod paper;
 mod peace;
+mod rehearsal;
 mod settings;
 mod sites;
 
@@ -111,11 +112,26 @@ enum Command {
         /// What is broken; without it, the seed decides
         #[arg(long, value_name = "NAME")]
         scenario: Option<String>,
+        /// At a rehearsal site, with real backups, instead of in a sandbox
+        #[arg(long, value_name = "NAME", conflicts_with_all = ["scenario", "seed", "detour", "clean"])]
+        site: Option<String>,
+        /// At a rehearsal site: what to rehearse, in this order
+        #[arg(long = "go", value_name = "PROCEDURE[/PATH]", requires = "site")]
+        go: Vec<String>,
+        /// Approve what destroys, by the name that would be typed
+        #[arg(long, value_name = "STEP=NAME", requires = "site")]
+        approve: Vec<String>,
+        /// A manual step is done
+        #[arg(long, value_name = "STEP", requires = "site")]
+        confirm: Vec<String>,
+        /// Whom a system may turn out to be: HOST:PORT, its own identifier, or both
+        #[arg(long, value_name = "SYSTEM=FP", requires = "site")]
+        accept_identity: Vec<String>,
         /// The same seed makes the same sandbox
         #[arg(long, value_name = "N")]
         seed: Option<u64>,
         /// A value for the cockpit, as of `open`
-        #[arg(long = "set", value_name = "NAME=VALUE", conflicts_with = "headless")]
+        #[arg(long = "set", value_name = "NAME=VALUE")]
         set: Vec<String>,
         /// Without the cockpit, by the scenario's own good way: for CI and cron
         #[arg(long)]
@@ -126,7 +142,7 @@ enum Command {
         /// What answers for clusters; a real one is that of KUBEBUILDER_ASSETS
         #[arg(long, default_value = "simulated", value_parser = ["simulated", "real"])]
         control_plane: String,
-        /// Leave the sandbox up afterwards
+        /// Leave the sandbox, or the scratch place of a rehearsal, up afterwards
         #[arg(long, requires = "headless")]
         keep: bool,
         /// End and remove every sandbox that is left
@@ -314,11 +330,14 @@ struct RunArgs {
     /// Trust the runbook's bytes
     #[arg(long)]
     trust: bool,
+    /// A rehearsal that fails is removed all the same.
+    #[arg(skip)]
+    tear_down: bool,
     #[command(flatten)]
     given: GivenArgs,
 }
 
-#[derive(Args, Default)]
+#[derive(Args, Clone, Default)]
 struct GivenArgs {
     /// A value; never a secret
     #[arg(long = "set", value_name = "NAME=VALUE")]
@@ -415,6 +434,35 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             json,
         }) => history::history(&settings, runbook.as_deref(), every.as_deref(), json),
         Some(Command::Drill { clean: true, .. }) => drill::clean(&settings),
+        Some(Command::Drill {
+            runbook,
+            headless,
+            keep,
+            json,
+            set,
+            site: Some(site),
+            go,
+            approve,
+            confirm,
+            accept_identity,
+            ..
+        }) => rehearsal::rehearse(
+            &settings,
+            &rehearsal::Wanted {
+                runbook,
+                site,
+                go,
+                headless,
+                keep,
+                given: GivenArgs {
+                    set,
+                    approve,
+                    confirm,
+                    accept_identity,
+                    json,
+                },
+            },
+        ),
         Some(Command::Drill {
             runbook,
             scenario,

@@ -135,6 +135,34 @@ impl Place {
     }
 }
 
+impl Place {
+    /// What is done at this site: the runbook, and around it the proof and the tear-down of a rehearsal. Scripts
+    /// of a site are trusted like those of a runbook.
+    pub(super) fn around(&self, store: &Store, runbook: &mut Runbook) -> Result<(), Failure> {
+        if self.file.site.rehearsal.is_none() {
+            return Ok(());
+        }
+        if !store.is_trusted(&self.file.sha256) {
+            let shown = self.path.display();
+            return Err(Failure::new(
+                Exit::PersonNeeded,
+                format!("{shown} has steps and is not trusted: nothing in it was run"),
+                format!("read it, then: blackstart trust {shown}"),
+            ));
+        }
+        self.file.site.around(runbook);
+        Ok(())
+    }
+
+    /// Remembers that a person trusts the steps of this site.
+    pub(super) fn trust(&self, store: &Store) -> Result<(), Failure> {
+        let path = self.path.display().to_string();
+        store
+            .trust(&self.file.sha256, &path, &crate::who())
+            .map_err(|e| Failure::new(Exit::Failed, format!("trust cannot be kept: {e}"), ""))
+    }
+}
+
 /// Is each secret that is held the one that the site recorded?
 pub(super) fn secrets_fit(site: Option<&Site>, values: &[Value]) -> Result<(), Failure> {
     for value in values.iter().filter(|v| v.secret) {

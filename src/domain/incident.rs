@@ -9,7 +9,7 @@ use super::{
         CheckResult, Entry, Event, Mode, PhaseRef, PinnedBy, PlanStep, Revealed, RunbookRef,
         Targets, World,
     },
-    site::Recorded,
+    site::{Recorded, TEAR_DOWN},
     text::Clean,
 };
 use chrono::{DateTime, Utc};
@@ -467,11 +467,19 @@ impl Incident {
             .collect()
     }
 
-    /// The first step that could be started now.
+    /// The first step that could be started now. What removes a scratch place is never next while something
+    /// in it is running or has failed: that is for a person to say.
     pub fn next_step(&self) -> Option<&PlannedStep> {
-        self.steps
+        let next = self
+            .steps
             .iter()
-            .find(|s| s.state() == StepState::Pending && self.waits_for(s).is_empty())
+            .find(|s| s.state() == StepState::Pending && self.waits_for(s).is_empty())?;
+        let early = next.plan.procedure == TEAR_DOWN
+            && self
+                .steps
+                .iter()
+                .any(|s| s.plan.procedure != TEAR_DOWN && !s.state().is_done());
+        (!early).then_some(next)
     }
 
     /// Steps that keep the platform from being called recovered.

@@ -8,6 +8,7 @@ pub use needs::{check_needs, expects_silence, mentioned, needs, system_needs, ta
 use super::{
     event::PlanStep,
     runbook::{Action, Include, Procedure, Runbook, Step, find_step, full_name, names_step},
+    site::{PROOF, TEAR_DOWN},
     text::Clean,
 };
 use std::collections::BTreeSet;
@@ -81,6 +82,11 @@ pub fn lay_out(
         depth: 0,
     };
     let mut previous: Vec<String> = Vec::new();
+    let mut proof = Vec::new();
+    if runbook.rehearsal {
+        proof = layout.whole(PROOF, Waits::For(Vec::new()))?;
+        previous.clone_from(&proof);
+    }
     for (i, chosen) in go.iter().enumerate() {
         let earlier = go[..i].iter().find(|c| c.procedure == chosen.procedure);
         if let Some(earlier) = earlier {
@@ -108,6 +114,10 @@ pub fn lay_out(
     }
     let all: Vec<String> = layout.steps.iter().map(|(s, _)| s.step.clone()).collect();
     layout.recovered(&all)?;
+    if runbook.rehearsal {
+        // Also when what was rehearsed has failed: it waits for the proof alone.
+        layout.whole(TEAR_DOWN, Waits::For(proof))?;
+    }
     layout.resolved()
 }
 
@@ -181,6 +191,13 @@ impl Layout<'_> {
             names.extend(placed);
         }
         Ok(names)
+    }
+
+    /// All steps of a procedure with one way only.
+    fn whole(&mut self, id: &str, before: Waits) -> Result<Vec<String>, PlanError> {
+        let procedure = procedure(self.runbook, id)?;
+        let path = path(procedure, None)?;
+        self.block(procedure, None, &path.steps, before)
     }
 
     /// Puts a step, or what it includes, into the plan; returns the names that now stand for it.

@@ -1,6 +1,10 @@
 //! A site: where, as whom, and how one knows that it is the right place. Written in peace time, read
 //! when an incident is opened there.
 
+mod rehearsal;
+
+pub use rehearsal::{PROOF, Rehearsal, TEAR_DOWN};
+
 use super::{
     event::Identity,
     expect,
@@ -94,6 +98,7 @@ pub struct Site {
     pub secrets: IndexMap<String, SecretSource>,
     secrets_at: Vec<Name>,
     pub baseline: Option<Baseline>,
+    pub rehearsal: Option<Rehearsal>,
 }
 
 impl Site {
@@ -191,7 +196,17 @@ impl Site {
                 ),
             ));
         }
+        out.extend(self.rehearsal.iter().flat_map(|r| r.against(runbook)));
         out
+    }
+
+    /// The runbook as it is run here: a rehearsal site puts its proof before it and its tear-down after it.
+    pub fn around(&self, runbook: &mut Runbook) {
+        if let Some(rehearsal) = &self.rehearsal
+            && !runbook.rehearsal
+        {
+            rehearsal.around(runbook);
+        }
     }
 
     pub fn value(&self, name: &str) -> Option<&str> {
@@ -214,6 +229,18 @@ fn read_site(r: &mut Reader, root: &Node) -> Option<Site> {
     let variables = map.pairs_of(r, "variables");
     let (identity, identity_at) = named(r, &mut map, "identity", read_recorded);
     let (secrets, secrets_at) = named(r, &mut map, "secrets", read_secret);
+    let rehearsal = map.get("rehearsal");
+    if let Some(node) = rehearsal.filter(|_| kind != SiteKind::Rehearsal) {
+        r.error(
+            "wrong-type",
+            node.at,
+            format!(
+                "`rehearsal` stands in a site of the kind `{}`",
+                kind.as_str()
+            ),
+            "`kind: rehearsal`, where the site is a scratch place",
+        );
+    }
     let site = Site {
         name,
         runbook: map.text(r, "runbook"),
@@ -224,6 +251,7 @@ fn read_site(r: &mut Reader, root: &Node) -> Option<Site> {
         secrets,
         secrets_at,
         baseline: map.get("baseline").and_then(|n| read_baseline(r, n)),
+        rehearsal: rehearsal.and_then(|n| Rehearsal::read(r, n)),
     };
     map.done(r);
     Some(site)

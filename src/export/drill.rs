@@ -7,6 +7,7 @@ use crate::domain::{
     drill::{Debrief, Earlier, Timed, debrief},
     event::{Mode, World},
     incident::{Incident, IncidentState},
+    site::{PROOF, TEAR_DOWN},
     text::Clean,
     units,
 };
@@ -152,6 +153,21 @@ fn identity(incident: &Incident, source: &Source<'_>, out: &mut String) -> Done 
             revealed.scenario, revealed.seed
         )?;
         writeln!(out, "| Clean-up | {} |", cell(revealed.cleaned.as_str()))?;
+    }
+    for (what, procedure) in [("Proof", PROOF), ("Clean-up", TEAR_DOWN)] {
+        for step in incident
+            .steps
+            .iter()
+            .filter(|s| s.plan.procedure == procedure)
+        {
+            let state = step.state().as_str();
+            writeln!(
+                out,
+                "| {what} | {} {state}: {} |",
+                step.plan.step,
+                cell(step.plan.title.as_str())
+            )?;
+        }
     }
     let result = match (incident.state(), incident.recovered_at) {
         (_, Some(_)) => "recovered",

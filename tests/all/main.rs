@@ -26,6 +26,7 @@ mod looking;
 mod platform;
 mod pods;
 mod recovery;
+mod rehearsal;
 mod schema;
 mod secrets;
 mod seeds;

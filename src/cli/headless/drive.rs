@@ -9,6 +9,7 @@ use crate::{
         incident::{Incident, PlannedStep, StepState},
         plan,
         runbook::find_step,
+        site::{PROOF, TEAR_DOWN},
         text::Clean,
     },
     engine::Handle,
@@ -25,6 +26,8 @@ use tokio::{
 pub(super) struct Drive {
     handle: Handle,
     said: Said,
+    /// Is a rehearsal removed however it ends?
+    removes: bool,
     /// An empty line asks the printer to say that it has printed what came before.
     lines: mpsc::UnboundedSender<String>,
     printed: Arc<tokio::sync::Notify>,
@@ -34,6 +37,7 @@ impl Drive {
     pub(super) fn new(
         handle: Handle,
         said: Said,
+        removes: bool,
         lines: mpsc::UnboundedSender<String>,
         mut written: mpsc::UnboundedReceiver<String>,
     ) -> Self {
@@ -63,6 +67,7 @@ impl Drive {
         Self {
             handle,
             said,
+            removes,
             lines,
             printed,
         }
@@ -106,33 +111,65 @@ impl Drive {
     pub(super) async fn go_on(&mut self, fresh: bool) -> Result<Exit, Failure> {
         if self.handle.incident().steps.is_empty() {
             self.tell("this incident has no plan yet: choose what to recover in the cockpit");
-            return self.finish(Exit::PersonNeeded).await;
+            return self.end(Exit::PersonNeeded).await;
         }
         // Somebody else answers where the site's systems should be: nothing at all is started.
         if let Some((system, reason)) = self.handle.incident().refused.clone().filter(|_| fresh) {
             self.tell(&format!(
                 "{reason}\n  → look again: blackstart site check NAME; is `{system}` the right one?"
             ));
-            return self.finish(Exit::WrongTarget).await;
+            return self.end(Exit::WrongTarget).await;
         }
         loop {
             self.wait_for_all(None).await?;
             let incident = self.handle.incident();
             if incident.recovered_at.is_some() && !fresh {
-                return self.finish(verdict(&incident)).await;
+                return self.end(verdict(&incident)).await;
             }
             if let Some(exit) = self.halted(&incident).await {
-                return self.finish(exit).await;
+                return self.end(exit).await;
             }
-            let Some(next) = incident.next_step().map(|s| s.plan.step.clone()) else {
+            let Some(next) = incident.next_step() else {
                 break;
             };
+            // Before what was rehearsed is removed, it is asked whether it had recovered.
+            if next.plan.procedure == TEAR_DOWN && incident.recovery.is_none() {
+                self.handle.check_recovery().await;
+            }
+            let next = next.plan.step.clone();
             let exit = self.start(&next, None).await?;
+            if exit != Exit::Done {
+                return self.end(exit).await;
+            }
+        }
+        if self.handle.runbook().rehearsal {
+            return self.end(verdict(&self.handle.incident())).await;
+        }
+        self.recover().await
+    }
+
+    /// Says how it stands, once what is left of a rehearsal is removed, where that was asked for: that
+    /// something had failed stays its result.
+    async fn end(&mut self, ended: Exit) -> Result<Exit, Failure> {
+        if !self.removes {
+            return self.finish(ended).await;
+        }
+        let incident = self.handle.incident();
+        // Where the proof has failed nothing was made.
+        let proved = |s: &&PlannedStep| s.plan.procedure != PROOF || s.state().is_done();
+        let left = incident
+            .steps
+            .iter()
+            .take_while(proved)
+            .filter(|s| s.plan.procedure == TEAR_DOWN && s.state() == StepState::Pending);
+        let left: Vec<String> = left.map(|s| s.plan.step.clone()).collect();
+        for step in left {
+            let exit = self.start(&step, None).await?;
             if exit != Exit::Done {
                 return self.finish(exit).await;
             }
         }
-        self.recover().await
+        self.finish(ended).await
     }
 
     /// Does a step that is still to come need what this one had fetched?

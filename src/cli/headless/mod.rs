@@ -79,7 +79,7 @@ fn names(full: &str, ending: &str) -> bool {
 
 pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> {
     let found = Found::read(&args.runbook)?;
-    let runbook = found.runbook()?;
+    let mut runbook = found.runbook()?;
     found.warn(&runbook);
     let place = args
         .site
@@ -96,6 +96,12 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
         found.trust(&store)?;
     }
     found.must_be_trusted(&store)?;
+    if let Some(place) = &place {
+        if args.trust && place.file.site.rehearsal.is_some() {
+            place.trust(&store)?;
+        }
+        place.around(&store, &mut runbook)?;
+    }
     let said = Said::read(&args.given)?;
     let go: Vec<Chosen> = args.go.iter().map(|g| Chosen::parse(g)).collect();
     let planned = plan::lay_out(&runbook, &go, &[]).map_err(|e| plan_failure(&e))?;
@@ -184,7 +190,7 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
         let handle = opening
             .open(&store, given)
             .map_err(|e| super::open_error(&e))?;
-        let mut drive = Drive::new(handle, said, lines, written);
+        let mut drive = Drive::new(handle, said, args.tear_down, lines, written);
         drive.first_contact().await;
         let driven = drive.go_on(true).await;
         drive.flush().await;
@@ -300,7 +306,7 @@ pub(super) fn resume(settings: &Settings, args: &ResumeArgs) -> Result<Exit, Fai
             ..Given::default()
         };
         let handle = reopen(dir, given).map_err(|e| super::open_error(&e))?;
-        let mut drive = Drive::new(handle, said, lines, written);
+        let mut drive = Drive::new(handle, said, false, lines, written);
         let driven = drive.again(args, &skips).await;
         drive.flush().await;
         driven

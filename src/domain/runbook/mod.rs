@@ -55,6 +55,8 @@ pub struct Runbook {
     pub failures: Vec<FailureRow>,
     pub words: Vec<(Name, String)>,
     pub accept: Vec<Accepted>,
+    /// Has a rehearsal site put its proof and its tear-down around it?
+    pub rehearsal: bool,
 }
 
 impl Runbook {
@@ -82,6 +84,16 @@ impl Runbook {
             faults::find(&mut r, runbook);
         }
         (runbook, r.into_findings())
+    }
+
+    /// What shows only when all of it is known, with what was read elsewhere and is judged by it.
+    pub fn faults_with(&self, later: &[reader::Later]) -> Vec<Finding> {
+        let mut r = Reader::default();
+        for later in later {
+            r.remember(later.clone());
+        }
+        faults::find(&mut r, self);
+        r.into_findings()
     }
 
     /// Is this file meant as a runbook?

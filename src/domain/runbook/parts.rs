@@ -244,6 +244,7 @@ pub(super) fn read_runbook(r: &mut Reader, root: &Node) -> Option<Runbook> {
         failures,
         words,
         accept,
+        rehearsal: false,
     })
 }
 

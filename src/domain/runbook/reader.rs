@@ -41,6 +41,7 @@ impl fmt::Display for Name {
 }
 
 /// What can be judged only when the whole file is known.
+#[derive(Clone, Debug)]
 pub enum Later {
     /// A system that must be there, and be of this kind.
     System(Name, SystemKind),

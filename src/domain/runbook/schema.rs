@@ -57,6 +57,7 @@ pub fn site() -> Value {
             "variables": {"description": "Values of the runbook's variables.", "type": "object", "additionalProperties": any_text()},
             "identity": each("Who each system is; `blackstart site record` fills it in.", "identity"),
             "secrets": each("Where secrets come from, and their fingerprints.", "secret"),
+            "rehearsal": refer("rehearsal"),
             "baseline": {
                 "description": "Values of peace time, and when they were taken.",
                 "type": "object", "required": ["at"],
@@ -71,9 +72,13 @@ pub fn site() -> Value {
             json!("http://json-schema.org/draft-07/schema#"),
         );
         map.insert("title".to_owned(), json!("blackstart site"));
-        map.insert(
-            "definitions".to_owned(),
-            json!({
+        let mut definitions = definitions();
+        let own = json!({
+                "rehearsal": closed("How one knows that a scratch place is none of production's, and how it is removed.", &["proof", "tear-down"], json!({
+                    "go": names("What is rehearsed when nobody says otherwise: `procedure` or `procedure/path`."),
+                    "proof": list("Steps before anything else.", "step"), "tear-down": list("Steps after everything.", "step"),
+                    "when": checks("What has to hold when only a part is rehearsed; else what the runbook says."),
+                })),
                 "identity": closed("Who a system is.", &[], json!({
                     "endpoint": text("As it is pinned."), "host": text("Its host."), "port": number("Its port."),
                     "server": text("The URL of an API server."), "tenant": text("An Entra tenant."), "account": text("An AWS account."),
@@ -85,8 +90,11 @@ pub fn site() -> Value {
                     "env": text("The environment variable."),
                     "sha256": {"description": "Its fingerprint: tells a wrong one before it is used.", "type": "string", "pattern": "^[0-9a-fA-F]{64}$"},
                 })),
-            }),
-        );
+        });
+        if let (Value::Object(all), Value::Object(own)) = (&mut definitions, own) {
+            all.extend(own);
+        }
+        map.insert("definitions".to_owned(), definitions);
     }
     schema
 }

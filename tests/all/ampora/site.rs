@@ -21,15 +21,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(super) const USER: &str = "recovery-test";
-pub(super) const SECRET: &str = "ampora-prod/master-key";
-pub(super) const KEY: &str = "the-key-that-was-current-at-the-moment";
+pub(crate) const USER: &str = "recovery-test";
+pub(crate) const SECRET: &str = "ampora-prod/master-key";
+pub(crate) const KEY: &str = "the-key-that-was-current-at-the-moment";
 
 pub(crate) fn shown(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-pub(super) fn fingerprint(key: &str) -> String {
+pub(crate) fn fingerprint(key: &str) -> String {
     Sha256::digest(key)
         .iter()
         .map(|b| format!("{b:02x}"))
@@ -37,26 +37,26 @@ pub(super) fn fingerprint(key: &str) -> String {
 }
 
 /// The runbook as it is shipped.
-pub(super) fn shipped() -> String {
+pub(crate) fn shipped() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/runbooks/ampora.yaml");
     fs::read_to_string(path).unwrap()
 }
 
 /// Everything around the database: the authorities, the provider, the platform, the agents' door.
-pub(super) struct Site {
-    pub(super) home: Blackstart,
+pub(crate) struct Site {
+    pub(crate) home: Blackstart,
     /// Signs what servers show.
-    pub(super) servers: Authority,
+    pub(crate) servers: Authority,
     /// Signs agents; its key is in Ampora's database.
-    pub(super) persisted: Authority,
-    pub(super) provider: Option<Provider>,
-    pub(super) api: Option<Api>,
-    pub(super) agents: Option<TlsServer>,
-    pub(super) values: BTreeMap<String, String>,
+    pub(crate) persisted: Authority,
+    pub(crate) provider: Option<Provider>,
+    pub(crate) api: Option<Api>,
+    pub(crate) agents: Option<TlsServer>,
+    pub(crate) values: BTreeMap<String, String>,
 }
 
 impl Site {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = Blackstart::new();
         let files = PathBuf::from(home.file(""));
         let servers = Authority::new(&files, "servers");
@@ -86,7 +86,7 @@ impl Site {
     }
 
     /// With Ampora, its identity provider and its door for agents.
-    pub(super) fn that_runs() -> Self {
+    pub(crate) fn that_runs() -> Self {
         let mut site = Self::new();
         let provider = Provider::start();
         let port = free_port();
@@ -112,7 +112,7 @@ impl Site {
     }
 
     /// Addresses at which nothing is: for recoveries that end before anybody looks.
-    pub(super) fn set_what_validation_needs(&mut self) {
+    pub(crate) fn set_what_validation_needs(&mut self) {
         let nothing = format!("https://localhost:{}/", free_port());
         for name in [
             "api_base",
@@ -130,7 +130,7 @@ impl Site {
     }
 
     /// The database as it was before the loss.
-    pub(super) fn set_old_database(&mut self, port: u16) {
+    pub(crate) fn set_old_database(&mut self, port: u16) {
         self.set("db_host", "127.0.0.1");
         self.set("db_port", port.to_string());
         self.set("db_name", "arbitex");
@@ -138,18 +138,18 @@ impl Site {
         self.set("db_tls", "disable");
     }
 
-    pub(super) fn agent_shows(&mut self, pair: &Pair) {
+    pub(crate) fn agent_shows(&mut self, pair: &Pair) {
         let (cert, key) = pair.shown();
         self.set("agent_cert", cert);
         self.set("agent_key", key);
     }
 
-    pub(super) fn certificate(&self, name: &str, names: &str, valid: &Valid) -> Pair {
+    pub(crate) fn certificate(&self, name: &str, names: &str, valid: &Valid) -> Pair {
         self.servers.sign(name, names, valid)
     }
 
     /// With the secret manager, in which the key was rotated as often as there are more texts.
-    pub(super) fn with_keys(mut self, manager: &SecretManager, keys: &[&str]) -> Self {
+    pub(crate) fn with_keys(mut self, manager: &SecretManager, keys: &[&str]) -> Self {
         manager.create(SECRET, keys[0]);
         for key in &keys[1..] {
             manager.rotate(SECRET, key);
@@ -163,12 +163,12 @@ impl Site {
         self
     }
 
-    pub(super) fn set(&mut self, name: &str, value: impl Into<String>) {
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
         self.values.insert(name.into(), value.into());
     }
 
     /// Runs `what` of a runbook, and says yes to every manual step of it.
-    pub(super) fn run(&self, runbook: &str, what: &[&str], more: &[&str]) -> Run {
+    pub(crate) fn run(&self, runbook: &str, what: &[&str], more: &[&str]) -> Run {
         let mut args: Vec<String> = vec![runbook.to_owned()];
         let mut option = |name: &str, value: &str| args.extend([name.to_owned(), value.to_owned()]);
         for go in what {
@@ -184,14 +184,14 @@ impl Site {
         self.home.run(&args)
     }
 
-    pub(super) fn key_file(&self) -> PathBuf {
+    pub(crate) fn key_file(&self) -> PathBuf {
         PathBuf::from(&self.values["vm_key_file"])
     }
 }
 
 /// Ampora, as far as its validation asks: alive, ready, and a login that ends with a token of the
 /// provider.
-pub(super) fn ampora(port: u16, provider: u16) -> Api {
+pub(crate) fn ampora(port: u16, provider: u16) -> Api {
     let back = format!("http://127.0.0.1:{port}/callback");
     Api::plain(port, move |request: &Request| {
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
@@ -235,13 +235,13 @@ pub(crate) fn assert_state(run: &Run, ids: &[&str], state: &str) {
 }
 
 /// What a step's last attempt left in its log.
-pub(super) fn log_of(site: &Site, run: &Run, id: &str) -> String {
+pub(crate) fn log_of(site: &Site, run: &Run, id: &str) -> String {
     let last = attempts(&run.summary, id).last().expect("an attempt");
     site.home.log(&run.summary, last)
 }
 
 /// The causes that were found for a step, the likeliest first.
-pub(super) fn causes(run: &Run, id: &str) -> Vec<String> {
+pub(crate) fn causes(run: &Run, id: &str) -> Vec<String> {
     let last = attempts(&run.summary, id).last().expect("an attempt");
     let found = last["causes"].as_array().cloned().unwrap_or_default();
     found
@@ -251,7 +251,7 @@ pub(super) fn causes(run: &Run, id: &str) -> Vec<String> {
 }
 
 /// What the checks of a step's last attempt saw that did not hold.
-pub(super) fn seen_wrong(run: &Run, id: &str) -> Vec<String> {
+pub(crate) fn seen_wrong(run: &Run, id: &str) -> Vec<String> {
     let last = attempts(&run.summary, id).last().expect("an attempt");
     let checks = last["checks"].as_array().cloned().unwrap_or_default();
     checks

@@ -141,6 +141,14 @@ impl Blackstart {
         self.json_lines("resume", &all)
     }
 
+    /// `blackstart drill … --headless --json`.
+    #[track_caller]
+    pub(crate) fn drill<S: AsRef<OsStr>>(&self, args: &[S]) -> Run {
+        let mut all: Vec<&OsStr> = args.iter().map(<S as AsRef<OsStr>>::as_ref).collect();
+        all.push("--headless".as_ref());
+        self.json_lines("drill", &all)
+    }
+
     #[track_caller]
     fn json_lines<S: AsRef<OsStr>>(&self, command: &str, args: &[S]) -> Run {
         let mut all: Vec<&OsStr> = vec![command.as_ref()];
