@@ -11,7 +11,7 @@ use crate::{
 use regex::Regex;
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -257,25 +257,43 @@ impl LogReader {
     }
 }
 
-/// Every line of a log, cleaned, from its beginning; for look-ups and exports.
-pub fn each_line(attempt_dir: &Path, mut take: impl FnMut(&Clean)) -> io::Result<()> {
+/// How much of a log is handed over at once.
+const BLOCK: usize = 2 * 1024 * 1024;
+
+/// A log from its beginning, in blocks of whole lines; for look-ups.
+pub fn each_block(attempt_dir: &Path, mut take: impl FnMut(&[u8])) -> io::Result<()> {
     let file = match File::open(attempt_dir.join(LOG)) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(e),
     };
-    let mut reader = BufReader::with_capacity(256 * 1024, file);
-    let mut line = Vec::new();
+    blocks(file, |block| take(&block))
+}
+
+/// Blocks of whole lines; only a line that is longer than a block is cut.
+pub fn blocks(mut from: impl Read, mut take: impl FnMut(Vec<u8>)) -> io::Result<()> {
+    let mut rest: Vec<u8> = Vec::new();
     loop {
-        line.clear();
-        let n = reader
-            .by_ref()
-            .take(LONGEST_LINE)
-            .read_until(b'\n', &mut line)?;
+        let mut block = Vec::with_capacity(BLOCK + rest.len());
+        block.append(&mut rest);
+        let room = (BLOCK.saturating_sub(block.len())).max(BLOCK / 2) as u64;
+        let n = from.by_ref().take(room).read_to_end(&mut block)?;
         if n == 0 {
+            if !block.is_empty() {
+                take(block);
+            }
             return Ok(());
         }
-        take(&Clean::of_output(&line));
+        match memchr::memrchr(b'\n', &block) {
+            Some(end) => rest.extend_from_slice(&block[end + 1..]),
+            None if block.len() < 2 * BLOCK => {
+                rest = block;
+                continue;
+            }
+            None => {}
+        }
+        block.truncate(block.len() - rest.len());
+        take(block);
     }
 }
 

@@ -3,6 +3,7 @@
 mod authors;
 mod cockpit;
 mod drill;
+mod explain;
 mod headless;
 mod history;
 mod incidents;
@@ -149,6 +150,22 @@ enum Command {
         #[arg(long, conflicts_with_all = ["runbook", "scenario", "seed", "headless"])]
         clean: bool,
         #[arg(long, requires = "headless")]
+        json: bool,
+    },
+    /// What the output of a failed command means: likely causes, best first
+    Explain {
+        /// A log; standard input without it
+        file: Option<PathBuf>,
+        /// Whose output it is, where that is known: psql, pgbackrest, kubectl, az…
+        #[arg(long, value_name = "NAME")]
+        tool: Option<String>,
+        /// The exit code of the command
+        #[arg(long, value_name = "N")]
+        exit: Option<i32>,
+        /// With what each score is made of
+        #[arg(long)]
+        why: bool,
+        #[arg(long)]
         json: bool,
     },
     /// Step times over all drills; exits with 1 when one is overdue
@@ -433,6 +450,19 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             every,
             json,
         }) => history::history(&settings, runbook.as_deref(), every.as_deref(), json),
+        Some(Command::Explain {
+            file,
+            tool,
+            exit,
+            why,
+            json,
+        }) => explain::explain(&explain::Wanted {
+            file: file.as_deref(),
+            tool: tool.as_deref(),
+            exit,
+            why,
+            json,
+        }),
         Some(Command::Drill { clean: true, .. }) => drill::clean(&settings),
         Some(Command::Drill {
             runbook,

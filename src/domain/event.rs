@@ -184,7 +184,20 @@ pub struct Cause {
     pub text: Option<Clean>,
     pub go: Option<String>,
     pub probe: Option<Clean>,
+    /// Whose output it is, for a row of the library.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// All lines that prove it, as far as they are kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<Line>,
     pub score: f64,
+}
+
+/// A line of an attempt's log, counted from one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    pub n: u64,
+    pub text: Clean,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,133 +1,232 @@
-//! The look-up: which rows of the failure table match what a step printed, best first.
+//! The look-up: which rows of the failure tables match what a step printed, best first.
+//!
+//! Nothing is guessed: a row matches by its signatures, and every part of its score can be shown.
 
-use super::{
-    event::Cause,
-    runbook::{FailureRow, names_step},
-    text::Clean,
-};
+pub mod library;
+pub mod rules;
+pub mod scan;
+pub mod signature;
+
+use super::{event::Cause, event::Line, runbook::names_step, text::Clean};
+use rules::{Rule, RuleSet};
+use scan::{Hit, Hits, scan};
+
+/// How far apart lines may be that belong together: an error and its hint.
+const NEAR: u64 = 40;
+/// How many lines are shown as proof.
+const SHOWN: usize = 6;
 
 /// What a failed attempt left behind, as far as a row can match it.
+#[derive(Clone, Copy, Default)]
 pub struct Evidence<'a> {
     pub step: &'a str,
+    pub tool: Option<&'a str>,
     pub exit_code: Option<i32>,
     pub signal: Option<i32>,
 }
 
 /// Counts the matches of every row while the log streams by; lines need not be kept.
 pub struct LookUp<'r> {
-    rows: &'r [FailureRow],
-    /// Per row and signature: how many lines matched, and the last one that did.
-    hits: Vec<Vec<Hit>>,
+    sets: Vec<(&'r RuleSet, Hits)>,
     lines: u64,
 }
 
-#[derive(Clone, Default)]
-struct Hit {
-    count: u64,
-    last: Option<(u64, Clean)>,
+/// A row that matches, and why it stands where it stands.
+pub struct Judged<'r> {
+    pub rule: &'r Rule,
+    pub score: f64,
+    pub parts: Vec<(&'static str, f64)>,
+    /// The lines that prove it; without a number what a check saw.
+    pub lines: Vec<(Option<u64>, Clean)>,
 }
 
 impl<'r> LookUp<'r> {
-    pub fn new(rows: &'r [FailureRow]) -> Self {
-        let hits = rows
-            .iter()
-            .map(|row| vec![Hit::default(); row.matches.output.len()])
-            .collect();
-        Self {
-            rows,
-            hits,
-            lines: 0,
+    /// The sets in their order: the runbook's own first.
+    pub fn new(sets: impl IntoIterator<Item = &'r RuleSet>) -> Self {
+        let sets = sets.into_iter().map(|set| (set, Hits::default())).collect();
+        Self { sets, lines: 0 }
+    }
+
+    /// Whole lines of the log, as they were printed.
+    pub fn block(&mut self, block: &[u8]) {
+        for (set, hits) in &mut self.sets {
+            hits.merge(scan(set, block));
+            self.lines = hits.lines;
         }
     }
 
-    /// One line of the log, cleaned.
-    pub fn line(&mut self, line: &Clean) {
-        self.lines += 1;
-        for (row, hits) in self.rows.iter().zip(&mut self.hits) {
-            for (regex, hit) in row.matches.output.iter().zip(hits) {
-                if regex.is_match(line.as_str()) {
-                    hit.count += 1;
-                    hit.last = Some((self.lines, line.clone()));
-                }
-            }
+    /// What was found elsewhere in the lines that follow: one for each set.
+    pub fn found(&mut self, found: Vec<Hits>) {
+        for ((_, hits), found) in self.sets.iter_mut().zip(found) {
+            hits.merge(found);
+            self.lines = hits.lines;
         }
+    }
+
+    /// One line of the log.
+    pub fn line(&mut self, line: &Clean) {
+        self.block(format!("{line}\n").as_bytes());
     }
 
     /// What else was seen (a failing check's *seen*): matched, but without a line number.
     pub fn seen(&mut self, text: &Clean) {
-        for (row, hits) in self.rows.iter().zip(&mut self.hits) {
-            for (regex, hit) in row.matches.output.iter().zip(hits) {
-                if regex.is_match(text.as_str()) {
-                    hit.count += 1;
-                    hit.last.get_or_insert((0, Clean::line(text.as_str())));
-                }
-            }
+        let line = Clean::line(text.as_str());
+        let lines = format!("{text}\n{line}\n");
+        for (set, hits) in &mut self.sets {
+            hits.beside(scan(set, lines.as_bytes()), &line);
         }
     }
 
-    /// The rows that match, best first: more and rarer signatures, then step and exit code.
+    /// The rows that match, best first.
     pub fn causes(&self, evidence: &Evidence<'_>) -> Vec<Cause> {
-        let mut causes: Vec<Cause> = self
-            .rows
-            .iter()
-            .zip(&self.hits)
-            .filter_map(|(row, hits)| self.judge(row, hits, evidence))
-            .collect();
-        causes.sort_by(|a, b| b.score.total_cmp(&a.score));
-        causes
+        self.judged(evidence)
+            .into_iter()
+            .map(|judged| judged.cause())
+            .collect()
     }
 
-    fn judge(&self, row: &FailureRow, hits: &[Hit], evidence: &Evidence<'_>) -> Option<Cause> {
-        let mut score = 0.0;
-        let mut best: Option<&(u64, Clean)> = None;
-        for hit in hits.iter().filter(|h| h.count > 0) {
-            // A signature on one line says more than one that is on every line.
-            score += 10.0 + 5.0 / (hit.count as f64);
-            let (here, there) = (hit.last.as_ref(), best.map_or(0, |(n, _)| *n));
-            if best.is_none() || here.is_some_and(|(n, _)| *n >= there) {
-                best = here;
-            }
+    /// The same, with what each score is made of.
+    pub fn judged(&self, evidence: &Evidence<'_>) -> Vec<Judged<'r>> {
+        let mut all: Vec<Judged<'r>> = Vec::new();
+        for (set, hits) in &self.sets {
+            let rules = 0..set.rules().len();
+            all.extend(rules.filter_map(|rule| self.judge(set, hits, rule, evidence)));
         }
-        let step = row
-            .matches
-            .step
-            .iter()
-            .any(|name| names_step(evidence.step, &name.text));
+        all.sort_by(|a, b| b.score.total_cmp(&a.score));
+        all
+    }
+
+    fn judge(
+        &self,
+        set: &'r RuleSet,
+        hits: &Hits,
+        number: usize,
+        evidence: &Evidence<'_>,
+    ) -> Option<Judged<'r>> {
+        let rule = &set.rules()[number];
+        let [output, all, unless] = set.numbers(number);
+        if unless.into_iter().any(|s| hits.get(s).is_some()) {
+            return None;
+        }
+        let mut found: Vec<&Hit> = output.filter_map(|s| hits.get(s)).collect();
+        let mut distinct = found.len();
+        let together: Option<Vec<&Hit>> = all.map(|s| hits.get(s)).collect();
+        if let Some(together) = together.filter(|t| !t.is_empty() && near(t)) {
+            distinct += 1;
+            found.extend(together);
+        }
         let code = evidence
             .exit_code
             .or(evidence.signal.map(|s| 128 + s))
             .map(i64::from);
-        let exit = code.is_some_and(|code| row.matches.exit.contains(&code));
-        // A row with signatures is not suggested by its step alone: every failure of that step
-        // would name it.
-        let by_step_only = step && !exit && score == 0.0 && !row.matches.output.is_empty();
-        if step && !by_step_only {
-            score += 4.0;
+        let exit = code.is_some_and(|code| rule.exit.contains(&code));
+        let tool = evidence
+            .tool
+            .is_some_and(|tool| rule.tools.iter().any(|t| t == tool));
+        let step = rule.step.iter().any(|name| names_step(evidence.step, name));
+        let mut parts = Vec::new();
+        if found.is_empty() {
+            // By its signatures alone, or by its code where that means something without them; a row with
+            // signatures is not suggested by its step, which every failure of that step would do.
+            let by_step = step && rule.output.is_empty() && rule.all.is_empty();
+            let by_code = exit && (rule.own || tool || code.is_some_and(|c| c >= 124));
+            if !by_step && !by_code {
+                return None;
+            }
+            parts.push((
+                "no line of it, but its step or exit code",
+                rule.sure.score() / 4.0,
+            ));
+        } else {
+            if rule.own {
+                parts.push(("a row of this runbook", 100.0));
+            }
+            parts.push((rule.sure.as_str(), rule.sure.score()));
+            if distinct > 1 {
+                let more = (distinct - 1).min(2) as f64;
+                parts.push(("more than one signature", 5.0 * more));
+            }
+            let longest = found.iter().map(|h| h.longest).max().unwrap_or(0);
+            parts.push((
+                "how much of the line it explains",
+                longest.min(40) as f64 / 4.0,
+            ));
+            let rarest = found.iter().map(|h| h.count).min().unwrap_or(1).max(1);
+            parts.push(("how rare the line is", 5.0 / rarest as f64));
+            let latest = found.iter().filter_map(|h| h.numbers.last()).max();
+            let latest = latest.map_or(1.0, |n| *n as f64 / self.lines.max(1) as f64);
+            parts.push(("how late in the log", 10.0 * latest));
+        }
+        if tool {
+            parts.push(("its tool", 20.0));
+        }
+        if step {
+            parts.push(("its step", 15.0));
         }
         if exit {
-            score += 3.0;
+            parts.push(("its exit code", 10.0));
         }
-        if score == 0.0 {
-            return None;
-        }
-        Some(Cause {
-            row: row.id.text.clone(),
-            cause: Clean::new(&row.cause),
-            fix: Clean::new(&row.fix),
-            source: Clean::line(&row.source),
-            line: best.map(|(n, _)| *n).filter(|n| *n > 0),
-            text: best.map(|(_, text)| text.clone()),
-            go: row.go.as_ref().map(|g| g.text.clone()),
-            probe: row.probe.as_ref().map(|p| Clean::line(&p.label())),
-            score,
+        Some(Judged {
+            rule,
+            score: parts.iter().map(|(_, score)| score).sum(),
+            parts,
+            lines: proof(&found),
         })
+    }
+}
+
+/// Do all of these stand near each other somewhere?
+fn near(hits: &[&Hit]) -> bool {
+    let Some((one, others)) = hits.split_first() else {
+        return false;
+    };
+    one.numbers.iter().any(|n| {
+        others
+            .iter()
+            .all(|hit| hit.numbers.iter().any(|m| n.abs_diff(*m) <= NEAR))
+    })
+}
+
+/// The lines that prove it, in their order, the last ones where there are many.
+fn proof(hits: &[&Hit]) -> Vec<(Option<u64>, Clean)> {
+    let mut lines: Vec<&(u64, Clean)> = hits.iter().flat_map(|h| h.lines()).collect();
+    lines.sort_by_key(|(n, _)| *n);
+    lines.dedup_by_key(|(n, text)| (*n, text.clone()));
+    let from = lines.len().saturating_sub(SHOWN);
+    lines[from..]
+        .iter()
+        .map(|(n, text)| ((*n > 0).then_some(*n), text.clone()))
+        .collect()
+}
+
+impl Judged<'_> {
+    fn cause(self) -> Cause {
+        let rule = self.rule;
+        let last = self.lines.last().cloned();
+        Cause {
+            row: rule.id.clone(),
+            cause: Clean::new(&rule.cause),
+            fix: Clean::new(&rule.fix),
+            source: Clean::line(&rule.source),
+            line: last.as_ref().and_then(|(n, _)| *n),
+            text: last.map(|(_, text)| text),
+            go: rule.go.clone(),
+            probe: rule.probe.as_ref().map(|p| Clean::line(&p.label())),
+            tool: rule.tools.first().cloned(),
+            lines: self
+                .lines
+                .into_iter()
+                .filter_map(|(n, text)| Some(Line { n: n?, text }))
+                .collect(),
+            score: self.score,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::runbook::{Match, Name};
+    use crate::domain::runbook::{FailureRow, Match, Name};
     use regex::Regex;
 
     fn row(id: &str, output: &[&str], exit: &[i64], step: &[&str]) -> FailureRow {
@@ -156,14 +255,15 @@ mod tests {
         step: &str,
         exit: i32,
     ) -> Vec<(String, Option<u64>)> {
-        let mut look_up = LookUp::new(rows);
+        let rules = RuleSet::of_runbook(rows);
+        let mut look_up = LookUp::new([&rules]);
         for line in log {
             look_up.line(&Clean::line(line));
         }
         let evidence = Evidence {
             step,
             exit_code: Some(exit),
-            signal: None,
+            ..Evidence::default()
         };
         let found = look_up.causes(&evidence);
         found.into_iter().map(|c| (c.row, c.line)).collect()

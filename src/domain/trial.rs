@@ -20,7 +20,7 @@ mod reading;
 use super::{
     event::{PlanStep, Verdict},
     expect::{Comparison, Expect},
-    failures::{Evidence, LookUp},
+    failures::{Evidence, LookUp, rules::RuleSet},
     finding::{Finding, Pos},
     plan::{Chosen, lay_out},
     runbook::{
@@ -499,14 +499,15 @@ impl Trial {
                 }
             },
         };
-        let mut look_up = LookUp::new(&runbook.failures);
+        let rules = RuleSet::of_runbook(&runbook.failures);
+        let mut look_up = LookUp::new([&rules]);
         for line in self.output.as_deref().unwrap_or_default().lines() {
             look_up.line(&Clean::line(line));
         }
         let causes = look_up.causes(&Evidence {
             step: &step,
             exit_code: Some(self.exit.and_then(|e| i32::try_from(e).ok()).unwrap_or(1)),
-            signal: None,
+            ..Evidence::default()
         });
         let found: Vec<&str> = causes.iter().map(|c| c.row.as_str()).collect();
         let shown = match found[..] {

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         decide::{self, IdentityRead, Refusal, Report, Sight, Start},
         event::{AttemptKind, CheckPhase, CheckResult, Ending, Outcome},
-        failures::{Evidence, LookUp},
+        failures::{Evidence, LookUp, library, rules::RuleSet},
         native, plan,
         runbook::Danger,
     },
@@ -272,8 +272,9 @@ impl Engine {
         let dir = self.dir.path.join(&attempt.dir);
         let (runbook, step) = (self.runbook.clone(), step.to_owned());
         tokio::task::spawn_blocking(move || {
-            let mut look_up = LookUp::new(&runbook.failures);
-            if let Err(e) = logs::each_line(&dir, |line| look_up.line(line)) {
+            let own = RuleSet::of_runbook(&runbook.failures);
+            let mut look_up = LookUp::new([&own, library::library()]);
+            if let Err(e) = logs::each_block(&dir, |block| look_up.block(block)) {
                 tracing::warn!(%e, "the log could not be read for the look-up");
             }
             for check in ending.checks.iter().filter(|c| !c.passed) {
@@ -281,6 +282,7 @@ impl Engine {
             }
             let causes = look_up.causes(&Evidence {
                 step: &step,
+                tool: None,
                 exit_code: ending.exit_code,
                 signal: ending.signal,
             });

@@ -221,6 +221,8 @@ fn busy(runbook: &Runbook) -> Story {
             text: Some("ERROR: [075]: unable to find backup set".into()),
             go: Some("restore".to_owned()),
             probe: Some("pgbackrest info".into()),
+            tool: None,
+            lines: Vec::new(),
             score: 14.0,
         }],
     });

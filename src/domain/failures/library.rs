@@ -1,0 +1,148 @@
+//! The library of failures that come with the program: what the tools of a recovery say when they fail.
+
+use super::{
+    rules::{Rule, RuleSet, Sure},
+    signature::Signature,
+};
+use crate::domain::{
+    finding::Finding,
+    runbook::{
+        Check,
+        reader::{Map, Reader},
+    },
+    yaml::{self, Node},
+};
+use std::sync::LazyLock;
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        /// Every file of `assets/failures`; a test compares the list with the folder.
+        pub const FILES: &[(&str, &str)] = &[
+            $(($name, include_str!(concat!("../../../assets/failures/", $name, ".yaml")))),*
+        ];
+    };
+}
+
+files![
+    "acme",
+    "aws",
+    "az",
+    "az-services",
+    "dns",
+    "helm",
+    "http",
+    "kubectl",
+    "kubectl-admission",
+    "kubectl-status",
+    "kubectl-use",
+    "kubernetes-cluster",
+    "kubernetes-images",
+    "kubernetes-pods",
+    "kubernetes-scheduling",
+    "kubernetes-storage",
+    "oidc",
+    "pg-physical",
+    "pg-tools",
+    "pgbackrest",
+    "pgbackrest-repo",
+    "postgres",
+    "postgres-recovery",
+    "psql",
+    "psql-sql",
+    "redis",
+    "redis-server",
+    "ssh",
+    "tls",
+];
+
+static LIBRARY: LazyLock<RuleSet> = LazyLock::new(|| {
+    let rows = FILES.iter().flat_map(|(name, text)| {
+        read(text.as_bytes())
+            .unwrap_or_else(|findings| panic!("the failure library {name} is broken: {findings:?}"))
+    });
+    RuleSet::new(rows.collect())
+});
+
+/// Made ready when it is first asked.
+pub fn library() -> &'static RuleSet {
+    &LIBRARY
+}
+
+/// Reads one file. `Err` holds every finding.
+pub fn read(bytes: &[u8]) -> Result<Vec<Rule>, Vec<Finding>> {
+    let root = yaml::read(bytes).map_err(|finding| vec![finding])?;
+    let mut r = Reader::default();
+    let rules = read_file(&mut r, &root);
+    let findings = r.into_findings();
+    match findings.is_empty() {
+        true => Ok(rules.unwrap_or_default()),
+        false => Err(findings),
+    }
+}
+
+fn read_file(r: &mut Reader, root: &Node) -> Option<Vec<Rule>> {
+    let mut map = r.map(root, "a file of failures")?;
+    let tool = map.required_text(r, "tool");
+    let rows = map.required(r, "failures")?;
+    let rows = r.list(rows, "`failures`");
+    let rules = rows.iter().filter_map(|n| read_row(r, n, &tool)).collect();
+    map.done(r);
+    Some(rules)
+}
+
+fn read_row(r: &mut Reader, node: &Node, tool: &str) -> Option<Rule> {
+    let mut map = r.map(node, "a failure row")?;
+    let tools = match map.has("tool") {
+        true => map.texts(r, "tool"),
+        false => vec![tool.to_owned()],
+    };
+    let id = map.id(r, "id");
+    let mut rule = Rule {
+        symptom: map.required_text(r, "symptom"),
+        cause: map.required_text(r, "cause"),
+        fix: map.required_text(r, "fix"),
+        source: map.required_text(r, "source"),
+        sure: map.word(r, "sure", &Sure::WORDS).unwrap_or(Sure::Possible),
+        probe: map.get("probe").and_then(|n| Check::read(r, n)),
+        id: id.text,
+        tools,
+        output: Vec::new(),
+        all: Vec::new(),
+        unless: Vec::new(),
+        exit: Vec::new(),
+        step: Vec::new(),
+        go: None,
+        own: false,
+    };
+    let matches = map.required(r, "match");
+    if let Some(mut matches) = matches.and_then(|n| r.map(n, "`match` of the library")) {
+        rule.output = signatures(r, &mut matches, "output");
+        rule.all = signatures(r, &mut matches, "all");
+        rule.unless = signatures(r, &mut matches, "unless");
+        for code in matches.names(r, "exit") {
+            match code.text.parse() {
+                Ok(number) => rule.exit.push(number),
+                Err(_) => r.error("wrong-type", code.at, "`exit` lists numbers", ""),
+            }
+        }
+        matches.done(r);
+    }
+    map.done(r);
+    Some(rule)
+}
+
+fn signatures(r: &mut Reader, map: &mut Map<'_>, key: &'static str) -> Vec<Signature> {
+    let mut found = Vec::new();
+    for name in map.names(r, key) {
+        match Signature::new(&name.text) {
+            Ok(signature) => found.push(signature),
+            Err(why) => r.error(
+                "bad-regex",
+                name.at,
+                format!("`{name}` is not a regular expression: {why}"),
+                "the syntax is that of the Rust regex crate: no look-around",
+            ),
+        }
+    }
+    found
+}

@@ -1,0 +1,188 @@
+//! Rows made ready for the search.
+
+use super::signature::Signature;
+use crate::domain::runbook::{Check, FailureRow};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use std::collections::HashMap;
+
+/// How much the line itself says about the cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sure {
+    /// Only that something failed: whatever else is found explains it.
+    Consequence,
+    Possible,
+    Likely,
+    /// It names one root cause.
+    Certain,
+}
+
+impl Sure {
+    pub const WORDS: [(&'static str, Self); 4] = [
+        ("certain", Self::Certain),
+        ("likely", Self::Likely),
+        ("possible", Self::Possible),
+        ("consequence", Self::Consequence),
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Certain => "certain",
+            Self::Likely => "likely",
+            Self::Possible => "possible",
+            Self::Consequence => "consequence",
+        }
+    }
+
+    pub fn score(self) -> f64 {
+        match self {
+            Self::Certain => 60.0,
+            Self::Likely => 40.0,
+            Self::Possible => 20.0,
+            Self::Consequence => 8.0,
+        }
+    }
+}
+
+/// A failure row, of a runbook or of the library.
+pub struct Rule {
+    pub id: String,
+    pub symptom: String,
+    pub cause: String,
+    pub fix: String,
+    pub source: String,
+    /// The tools whose output it is; none for a row of a runbook.
+    pub tools: Vec<String>,
+    pub sure: Sure,
+    /// Any of these.
+    pub output: Vec<Signature>,
+    /// All of these, near each other.
+    pub all: Vec<Signature>,
+    /// None of these.
+    pub unless: Vec<Signature>,
+    pub exit: Vec<i64>,
+    pub step: Vec<String>,
+    pub probe: Option<Check>,
+    pub go: Option<String>,
+    /// Of the runbook rather than of the library?
+    pub own: bool,
+}
+
+impl Rule {
+    pub fn of_runbook(row: &FailureRow) -> Self {
+        let output = row.matches.output.iter();
+        Self {
+            id: row.id.text.clone(),
+            symptom: row.symptom.clone(),
+            cause: row.cause.clone(),
+            fix: row.fix.clone(),
+            source: row.source.clone(),
+            tools: Vec::new(),
+            sure: Sure::Likely,
+            output: output
+                .filter_map(|regex| Signature::new(regex.as_str()).ok())
+                .collect(),
+            all: Vec::new(),
+            unless: Vec::new(),
+            exit: row.matches.exit.clone(),
+            step: row.matches.step.iter().map(|s| s.text.clone()).collect(),
+            probe: row.probe.clone(),
+            go: row.go.as_ref().map(|g| g.text.clone()),
+            own: true,
+        }
+    }
+
+    fn signatures(&self) -> impl Iterator<Item = &Signature> {
+        self.output.iter().chain(&self.all).chain(&self.unless)
+    }
+}
+
+/// Rows, and one search for all their signatures.
+pub struct RuleSet {
+    rules: Vec<Rule>,
+    /// Where a signature stands: its rule, and its place among that rule's.
+    places: Vec<(usize, usize)>,
+    /// The first signature of each rule.
+    firsts: Vec<usize>,
+    finder: AhoCorasick,
+    of_needle: Vec<Vec<usize>>,
+    always: Vec<usize>,
+}
+
+impl RuleSet {
+    pub fn new(rules: Vec<Rule>) -> Self {
+        let mut places = Vec::new();
+        let mut firsts = Vec::new();
+        let mut needles: HashMap<&str, Vec<usize>> = HashMap::new();
+        let mut always = Vec::new();
+        for (r, rule) in rules.iter().enumerate() {
+            firsts.push(places.len());
+            for (s, signature) in rule.signatures().enumerate() {
+                let number = places.len();
+                places.push((r, s));
+                match &signature.needles {
+                    Some(texts) => {
+                        for text in texts {
+                            needles.entry(text).or_default().push(number);
+                        }
+                    }
+                    None => always.push(number),
+                }
+            }
+        }
+        let mut needles: Vec<(&str, Vec<usize>)> = needles.into_iter().collect();
+        needles.sort_unstable();
+        let finder = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .kind(Some(AhoCorasickKind::DFA))
+            .build(needles.iter().map(|(text, _)| text))
+            .expect("texts of signatures are few and short");
+        let of_needle = needles.into_iter().map(|(_, numbers)| numbers).collect();
+        Self {
+            rules,
+            places,
+            firsts,
+            finder,
+            of_needle,
+            always,
+        }
+    }
+
+    pub fn of_runbook(rows: &[FailureRow]) -> Self {
+        Self::new(rows.iter().map(Rule::of_runbook).collect())
+    }
+
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The numbers of a rule's signatures: any of, all of, none of.
+    pub fn numbers(&self, rule: usize) -> [std::ops::Range<usize>; 3] {
+        let (first, of) = (self.firsts[rule], &self.rules[rule]);
+        let second = first + of.output.len();
+        let third = second + of.all.len();
+        [first..second, second..third, third..third + of.unless.len()]
+    }
+
+    pub fn rule_of(&self, signature: usize) -> usize {
+        self.places[signature].0
+    }
+
+    pub(super) fn finder(&self) -> &AhoCorasick {
+        &self.finder
+    }
+
+    pub(super) fn of_needle(&self, needle: usize) -> &[usize] {
+        &self.of_needle[needle]
+    }
+
+    pub(super) fn always(&self) -> &[usize] {
+        &self.always
+    }
+
+    pub(super) fn signature(&self, number: usize) -> &Signature {
+        let (rule, place) = self.places[number];
+        let rule = &self.rules[rule];
+        let mut all = rule.signatures();
+        all.nth(place).expect("it was counted")
+    }
+}

@@ -1,0 +1,299 @@
+//! The search: many signatures in a log of any size, block by block, in memory that does not grow.
+
+use super::{rules::RuleSet, signature::Signature};
+use crate::domain::text::Clean;
+use std::{borrow::Cow, collections::BTreeMap};
+
+/// How many lines of a signature are kept, first and last ones apart.
+const KEPT: usize = 4;
+/// How many line numbers of a signature are kept, for what has to stand near something else.
+const NUMBERS: usize = 64;
+/// From here on the lines of one block are counted without asking the expression again.
+const ASKED: u32 = 48;
+/// A line of this length may have been broken by a terminal.
+const BROKEN_AT: usize = 60;
+
+/// What one signature has found.
+#[derive(Clone, Default)]
+pub struct Hit {
+    pub count: u64,
+    /// The first and the last lines, each with its number from one.
+    pub first: Vec<(u64, Clean)>,
+    pub last: Vec<(u64, Clean)>,
+    pub numbers: Vec<u64>,
+    /// Characters of the longest match.
+    pub longest: usize,
+}
+
+impl Hit {
+    fn add(&mut self, line: u64, text: Clean, length: usize) {
+        self.count += 1;
+        self.longest = self.longest.max(length);
+        self.keep(line, text);
+        self.number(line);
+    }
+
+    fn keep(&mut self, line: u64, text: Clean) {
+        if self.first.len() < KEPT {
+            self.first.push((line, text));
+        } else {
+            if self.last.len() == KEPT {
+                self.last.remove(0);
+            }
+            self.last.push((line, text));
+        }
+    }
+
+    fn number(&mut self, line: u64) {
+        if self.numbers.len() == NUMBERS {
+            // The first half is where it began, the other half is where it ended.
+            self.numbers.remove(NUMBERS / 2);
+        }
+        self.numbers.push(line);
+    }
+
+    pub fn lines(&self) -> impl Iterator<Item = &(u64, Clean)> {
+        self.first.iter().chain(&self.last)
+    }
+
+    fn merge(&mut self, later: Self, above: u64) {
+        let counted = later.count;
+        for (line, text) in later.first.into_iter().chain(later.last) {
+            self.keep(line + above, text);
+        }
+        for line in later.numbers {
+            self.number(line + above);
+        }
+        self.count += counted;
+        self.longest = self.longest.max(later.longest);
+    }
+}
+
+/// What all signatures of a set have found, by their number.
+#[derive(Clone, Default)]
+pub struct Hits {
+    found: BTreeMap<usize, Hit>,
+    pub lines: u64,
+}
+
+impl Hits {
+    pub fn get(&self, signature: usize) -> Option<&Hit> {
+        self.found.get(&signature)
+    }
+
+    pub fn found(&self) -> impl Iterator<Item = usize> {
+        self.found.keys().copied()
+    }
+
+    /// What was found in a text that is no part of the log: it counts, and has no line number.
+    pub fn beside(&mut self, found: Self, line: &Clean) {
+        for (signature, mut hit) in found.found {
+            let known = self.found.entry(signature).or_default();
+            known.count += 1;
+            known.longest = known.longest.max(hit.longest);
+            hit.numbers.clear();
+            if known.first.is_empty() {
+                known.first.push((0, line.clone()));
+            }
+        }
+    }
+
+    /// What was found in the text that follows.
+    pub fn merge(&mut self, later: Self) {
+        for (signature, hit) in later.found {
+            self.found
+                .entry(signature)
+                .or_default()
+                .merge(hit, self.lines);
+        }
+        self.lines += later.lines;
+    }
+}
+
+/// Searches whole lines.
+pub fn scan(set: &RuleSet, block: &[u8]) -> Hits {
+    let block = plain(block);
+    let block: &[u8] = &block;
+    let folded: Vec<u8> = block.iter().map(|&b| fold(b)).collect();
+    let mut state = Block {
+        set,
+        block,
+        hits: Hits::default(),
+        asked: BTreeMap::new(),
+        at: 0,
+        number: 1,
+    };
+    for found in set.finder().find_overlapping_iter(&folded) {
+        for &signature in set.of_needle(found.pattern().as_usize()) {
+            state.candidate(signature, found.start(), found.end());
+        }
+    }
+    for &signature in set.always() {
+        let mut start = 0;
+        while start < block.len() {
+            state.candidate(signature, start, start);
+            start = state.end_of(start) + 1;
+        }
+    }
+    state.finish();
+    let mut hits = state.hits;
+    hits.lines = newlines(block) + u64::from(!block.is_empty() && !block.ends_with(b"\n"));
+    hits
+}
+
+/// Small letters, and one kind of blank: a text that a terminal has broken is found all the same.
+fn fold(byte: u8) -> u8 {
+    match byte {
+        b'\n' | b'\r' | b'\t' => b' ',
+        _ => byte | (u8::from(byte.is_ascii_uppercase()) << 5),
+    }
+}
+
+/// Without escape sequences.
+fn plain(block: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(0x1b, block).is_none() {
+        return Cow::Borrowed(block);
+    }
+    let mut out = Vec::with_capacity(block.len());
+    for line in block.split_inclusive(|&b| b == b'\n') {
+        if memchr::memchr(0x1b, line).is_none() {
+            out.extend_from_slice(line);
+            continue;
+        }
+        out.extend_from_slice(Clean::of_output(line).as_str().as_bytes());
+        if line.ends_with(b"\n") {
+            out.push(b'\n');
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn newlines(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
+}
+
+struct Asked {
+    /// Where the line began that was asked last.
+    line: usize,
+    times: u32,
+    /// A line that was counted without being asked.
+    unasked: Option<usize>,
+}
+
+struct Block<'a> {
+    set: &'a RuleSet,
+    block: &'a [u8],
+    hits: Hits,
+    asked: BTreeMap<usize, Asked>,
+    /// A place, and the number of its line.
+    at: usize,
+    number: u64,
+}
+
+impl Block<'_> {
+    fn start_of(&self, at: usize) -> usize {
+        memchr::memrchr(b'\n', &self.block[..at]).map_or(0, |n| n + 1)
+    }
+
+    fn end_of(&self, at: usize) -> usize {
+        memchr::memchr(b'\n', &self.block[at..]).map_or(self.block.len(), |n| at + n)
+    }
+
+    fn number_of(&mut self, start: usize) -> u64 {
+        if start >= self.at {
+            self.number += newlines(&self.block[self.at..start]);
+        } else {
+            self.number -= newlines(&self.block[start..self.at]);
+        }
+        self.at = start;
+        self.number
+    }
+
+    fn candidate(&mut self, signature: usize, from: usize, to: usize) {
+        let start = self.start_of(from);
+        let asked = self.asked.entry(signature).or_insert(Asked {
+            line: usize::MAX,
+            times: 0,
+            unasked: None,
+        });
+        if asked.line == start {
+            return;
+        }
+        asked.line = start;
+        if asked.times >= ASKED {
+            asked.unasked = Some(start);
+            if let Some(hit) = self.hits.found.get_mut(&signature) {
+                hit.count += 1;
+            }
+            return;
+        }
+        let across = memchr::memchr(b'\n', &self.block[from..to]).is_some();
+        self.ask(signature, start, across);
+    }
+
+    /// The last line that was only counted is asked after all: where a failure ended counts.
+    fn finish(&mut self) {
+        let left: Vec<(usize, usize)> = self
+            .asked
+            .iter()
+            .filter_map(|(signature, asked)| Some((*signature, asked.unasked?)))
+            .collect();
+        for (signature, start) in left {
+            self.ask(signature, start, false);
+        }
+    }
+
+    fn ask(&mut self, signature: usize, start: usize, across: bool) {
+        let Some((text, length)) = self.matched(self.set.signature(signature), start, across)
+        else {
+            return;
+        };
+        let number = self.number_of(start);
+        self.hits
+            .found
+            .entry(signature)
+            .or_default()
+            .add(number, text, length);
+        if let Some(asked) = self.asked.get_mut(&signature) {
+            asked.times += 1;
+        }
+    }
+
+    /// The line, alone or with the one that a terminal has broken off it.
+    fn matched(&self, signature: &Signature, start: usize, across: bool) -> Option<(Clean, usize)> {
+        let regex = signature.regex();
+        let length = |text: &str| regex.find(text).map(|m| m.len());
+        let end = self.end_of(start);
+        let line = &self.block[start..end];
+        let text = Clean::of_output(line);
+        if let Some(length) = length(text.as_str()) {
+            return Some((text, length));
+        }
+        if memchr::memchr(b'\r', line).is_some() {
+            let whole = Clean::line(&String::from_utf8_lossy(line));
+            if let Some(length) = length(whole.as_str()) {
+                return Some((whole, length));
+            }
+        }
+        let after = (end < self.block.len()).then(|| {
+            let next = end + 1;
+            Clean::of_output(&self.block[next..self.end_of(next)])
+        });
+        let before = (start > 0).then(|| {
+            let above = self.start_of(start - 1);
+            Clean::of_output(&self.block[above..start - 1])
+        });
+        let broken = |text: &Clean| across || text.as_str().len() >= BROKEN_AT;
+        let pairs = [
+            after.filter(|_| broken(&text)).map(|a| (text.clone(), a)),
+            before.filter(|b| broken(b)).map(|b| (b, text.clone())),
+        ];
+        pairs.into_iter().flatten().find_map(|(one, other)| {
+            ["", " "].into_iter().find_map(|between| {
+                let joined = format!("{one}{between}{}", other.as_str().trim_start());
+                let length = length(&joined)?;
+                Some((Clean::line(&joined), length))
+            })
+        })
+    }
+}
