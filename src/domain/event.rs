@@ -395,6 +395,13 @@ pub enum Event {
         row: String,
         check: CheckResult,
     },
+    /// A person says whether a suggested cause was the right one.
+    CauseJudged {
+        step: String,
+        n: u32,
+        row: String,
+        right: bool,
+    },
     StepSkipped {
         step: String,
         reason: Clean,
@@ -516,6 +523,7 @@ impl Event {
             | Self::AttemptUnsupervised { .. }
             | Self::CausesFound { .. }
             | Self::ProbeRan { .. }
+            | Self::CauseJudged { .. }
             | Self::StepSkipped { .. }
             | Self::MomentMeasured { .. }
             | Self::NoteAdded { .. }

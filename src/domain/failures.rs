@@ -3,6 +3,7 @@
 //! Nothing is guessed: a row matches by its signatures, and every part of its score can be shown.
 
 pub mod library;
+pub mod live;
 pub mod rules;
 pub mod scan;
 pub mod signature;
@@ -38,6 +39,8 @@ pub struct Judged<'r> {
     pub parts: Vec<(&'static str, f64)>,
     /// The lines that prove it; without a number what a check saw.
     pub lines: Vec<(Option<u64>, Clean)>,
+    /// On how many lines the commonest of its signatures stands.
+    pub times: u64,
 }
 
 impl<'r> LookUp<'r> {
@@ -81,7 +84,7 @@ impl<'r> LookUp<'r> {
     pub fn causes(&self, evidence: &Evidence<'_>) -> Vec<Cause> {
         self.judged(evidence)
             .into_iter()
-            .map(|judged| judged.cause())
+            .map(Judged::into_cause)
             .collect()
     }
 
@@ -171,6 +174,7 @@ impl<'r> LookUp<'r> {
             score: parts.iter().map(|(_, score)| score).sum(),
             parts,
             lines: proof(&found),
+            times: found.iter().map(|h| h.count).max().unwrap_or(0),
         })
     }
 }
@@ -200,7 +204,7 @@ fn proof(hits: &[&Hit]) -> Vec<(Option<u64>, Clean)> {
 }
 
 impl Judged<'_> {
-    fn cause(self) -> Cause {
+    pub fn into_cause(self) -> Cause {
         let rule = self.rule;
         let last = self.lines.last().cloned();
         Cause {

@@ -268,6 +268,7 @@ impl Incident {
                         ending: None,
                         causes: None,
                         probes: Vec::new(),
+                        judged: Vec::new(),
                     });
                 }
             }
@@ -303,6 +304,18 @@ impl Incident {
             Event::ProbeRan { step, row, check } => {
                 if let Some(attempt) = self.step_mut(step).and_then(|s| s.attempts.last_mut()) {
                     attempt.probes.push((row.clone(), check.clone()));
+                    attempt.rank_again();
+                }
+            }
+            Event::CauseJudged {
+                step,
+                n,
+                row,
+                right,
+            } => {
+                if let Some(attempt) = self.attempt_mut(step, *n) {
+                    attempt.judged.push((row.clone(), *right));
+                    attempt.rank_again();
                 }
             }
             Event::StepSkipped {

@@ -2,7 +2,7 @@
 //! comes back as a report.
 
 use super::{
-    Ask, Engine, Look, Started,
+    Ask, Engine, Look, Started, along,
     identity::{IDENTITY, first_contact, new_identity, read_identity},
     sight,
 };
@@ -25,7 +25,10 @@ use crate::{
     },
 };
 use futures::future::join_all;
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 impl Engine {
@@ -197,7 +200,9 @@ impl Engine {
         let (wish, wishes) = mpsc::channel(64);
         self.attempts.insert((step.to_owned(), n), wish);
         let (step, progress) = (step.to_owned(), self.progress.clone());
+        let along = self.read_along(&step, &dir);
         tokio::spawn(async move {
+            let _along = along;
             let launched =
                 tokio::task::spawn_blocking(move || supervisor::launch(&program, &spec, &hidden))
                     .await;
@@ -225,14 +230,17 @@ impl Engine {
         let (wish, wishes) = mpsc::channel(64);
         self.attempts.insert((step.to_owned(), n), wish);
         let progress = self.progress.clone();
-        tokio::spawn(watch_attempt(
-            step.to_owned(),
-            n,
-            dir,
-            wishes,
-            tell,
-            progress,
-        ));
+        let along = self.read_along(step, &dir);
+        let step = step.to_owned();
+        tokio::spawn(async move {
+            let _along = along;
+            watch_attempt(step, n, dir, wishes, tell, progress).await;
+        });
+    }
+
+    fn read_along(&self, step: &str, dir: &Path) -> along::Stop {
+        let (runbook, told) = (self.runbook.clone(), self.live.clone());
+        along::read_along(step.to_owned(), dir, runbook, told)
     }
 
     pub(super) fn tell_attempt(&mut self, step: &str, message: ToAttempt) {
@@ -291,9 +299,16 @@ impl Engine {
     }
 
     pub(super) fn run_probe(&mut self, step: String, row: String) {
-        let probe = self.runbook.failures.iter().find(|r| r.id.text == row);
-        let (Some(check), Some(tell)) = (probe.and_then(|r| r.probe.clone()), self.tell.upgrade())
-        else {
+        let own = self.runbook.failures.iter().find(|r| r.id.text == row);
+        let shipped = || {
+            let mut rules = library::library().rules().iter();
+            rules.find(|rule| rule.id == row)?.probe.clone()
+        };
+        let probe = match own {
+            Some(own) => own.probe.clone(),
+            None => shipped(),
+        };
+        let (Some(check), Some(tell)) = (probe, self.tell.upgrade()) else {
             return;
         };
         let (scope, redactor) = (self.scope(), self.redactor.clone());

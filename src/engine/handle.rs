@@ -1,6 +1,6 @@
 //! How everyone else speaks to the engine: wishes in, the incident as it stands out.
 
-use super::{Ask, Look, sight};
+use super::{Ask, Look, along::AllLive, sight};
 use crate::{
     domain::{
         decide::{Command, Refusal, Start, may_start, missing_values},
@@ -54,6 +54,7 @@ pub struct Handle {
     pub(super) tell: mpsc::Sender<Ask>,
     pub(super) view: watch::Receiver<Arc<Incident>>,
     pub(super) progress: watch::Receiver<Option<(String, CheckResult)>>,
+    pub(super) live: watch::Receiver<AllLive>,
     pub(super) runbook: Arc<Runbook>,
     pub(super) dir: IncidentDir,
 }
@@ -67,6 +68,11 @@ impl Handle {
     /// A receiver that wakes whenever the incident has changed.
     pub fn watch(&self) -> watch::Receiver<Arc<Incident>> {
         self.view.clone()
+    }
+
+    /// What the output of running steps says so far.
+    pub fn live(&self) -> AllLive {
+        self.live.borrow().clone()
     }
 
     /// The newest `progress:` result of a running step, with the step's name.

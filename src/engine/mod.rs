@@ -8,6 +8,7 @@
 //! ```
 
 mod act;
+mod along;
 mod given;
 mod handle;
 mod identity;
@@ -15,6 +16,7 @@ mod open;
 mod sight;
 mod vault;
 
+pub use along::{AllLive, Live};
 pub use given::{Given, Sources, Value, age_of, baseline_values};
 pub use handle::{Armed, Handle, Started};
 pub use open::{OpenError, Opening, SiteFile, reopen};
@@ -114,6 +116,7 @@ pub(crate) struct Engine {
     attempts: HashMap<(String, u32), mpsc::Sender<ToAttempt>>,
     summarized: Option<std::time::Instant>,
     progress: watch::Sender<Option<(String, CheckResult)>>,
+    live: watch::Sender<along::AllLive>,
 }
 
 impl Engine {

@@ -1,7 +1,7 @@
 //! Opening an incident, new or again: the lock, the journal, the values that are known beforehand.
 
 use super::{
-    Engine, Handle, Vault,
+    Engine, Handle, Vault, along,
     given::{Given, Value},
 };
 use crate::{
@@ -139,6 +139,7 @@ fn begin(
     let (tell, asks) = mpsc::channel(256);
     let (view, seen) = watch::channel(Arc::new(incident.clone()));
     let (progress, progress_seen) = watch::channel(None);
+    let (live, live_seen) = watch::channel(along::AllLive::new());
     let mut engine = Engine {
         workdir: workdir(&dir, &incident, &first),
         // Ourselves, even when the file was replaced by a newer one since we started.
@@ -161,6 +162,7 @@ fn begin(
         attempts: HashMap::new(),
         summarized: None,
         progress,
+        live,
         dir: dir.clone(),
     };
     let record = |e: decide::Refusal| OpenError::Record(e.to_string());
@@ -221,6 +223,7 @@ fn begin(
         tell,
         view: seen,
         progress: progress_seen,
+        live: live_seen,
         runbook,
         dir,
     })

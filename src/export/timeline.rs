@@ -148,6 +148,12 @@ pub fn describe(event: &Event) -> String {
             None => format!("{step}: no row of the failure table matches; one should be written"),
         },
         Event::ProbeRan { step, row, check } => format!("{step}: probe of {row}: {}", saw(check)),
+        Event::CauseJudged {
+            step, row, right, ..
+        } => match right {
+            true => format!("{step}: the cause was {row}"),
+            false => format!("{step}: the cause was not {row}"),
+        },
         Event::StepSkipped { step, reason, .. } => format!("{step} skipped: {reason}"),
         Event::MomentMeasured { store, at, .. } => {
             format!("{store} recovered to {}", at.format("%Y-%m-%d %H:%M:%SZ"))

@@ -161,6 +161,7 @@ impl App {
             runbook: session.handle.runbook(),
             dir: session.handle.dir().path.clone(),
             progress: session.handle.progress(),
+            live: session.handle.live(),
             chosen,
             shown,
             looked_for: None,

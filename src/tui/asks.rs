@@ -2,7 +2,7 @@
 //! waits; the answer comes back as news.
 
 use super::screens::{Ask, News, Told, tell};
-use crate::{engine::Handle, logs::LogReader};
+use crate::{domain::decide::Command, engine::Handle, logs::LogReader};
 use std::{path::PathBuf, sync::Arc};
 use tokio::sync::mpsc::{self, UnboundedSender};
 
@@ -80,6 +80,24 @@ impl Desk {
                 tokio::spawn(async move {
                     handle.check_recovery().await;
                     send(News::RecoveryChecked);
+                });
+            }
+            Ask::JudgeCause {
+                step,
+                n,
+                row,
+                right,
+            } => {
+                let wish = Command::JudgeCause {
+                    step,
+                    n,
+                    row,
+                    right,
+                };
+                tokio::spawn(async move {
+                    if let Err(refusal) = handle.wish(wish).await {
+                        tracing::warn!(%refusal, "a judgement of a cause was refused");
+                    }
                 });
             }
             Ask::Probe { step, row } => {

@@ -272,6 +272,7 @@ fn view_of(story: &Story, runbook: Runbook) -> View {
         runbook: Arc::new(runbook),
         dir: PathBuf::from("/nonexistent"),
         progress: None,
+        live: Default::default(),
         chosen,
         shown,
         looked_for: None,

@@ -57,6 +57,13 @@ pub enum Command {
     Note {
         text: String,
     },
+    /// Was a suggested cause the right one?
+    JudgeCause {
+        step: String,
+        n: u32,
+        row: String,
+        right: bool,
+    },
     /// What whoever is on call was told.
     GiveAlarm {
         text: String,
@@ -315,6 +322,17 @@ pub fn decide(
                 checks: Vec::new(),
             }])
         }
+        Command::JudgeCause {
+            step,
+            n,
+            row,
+            right,
+        } => Ok(vec![Event::CauseJudged {
+            step,
+            n,
+            row,
+            right,
+        }]),
         Command::GiveAlarm { text } => Ok(vec![Event::AlarmGiven {
             text: Clean::line(text.trim()),
         }]),

@@ -2,7 +2,10 @@
 
 use super::{rules::RuleSet, signature::Signature};
 use crate::domain::text::Clean;
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
 
 /// How many lines of a signature are kept, first and last ones apart.
 const KEPT: usize = 4;
@@ -118,8 +121,10 @@ pub fn scan(set: &RuleSet, block: &[u8]) -> Hits {
     let mut state = Block {
         set,
         block,
+        folded: &folded,
         hits: Hits::default(),
-        asked: BTreeMap::new(),
+        asked: HashMap::new(),
+        line: (0, 0),
         at: 0,
         number: 1,
     };
@@ -183,8 +188,11 @@ struct Asked {
 struct Block<'a> {
     set: &'a RuleSet,
     block: &'a [u8],
+    folded: &'a [u8],
     hits: Hits,
-    asked: BTreeMap<usize, Asked>,
+    asked: HashMap<usize, Asked>,
+    /// The line that the last candidate stood on.
+    line: (usize, usize),
     /// A place, and the number of its line.
     at: usize,
     number: u64,
@@ -210,7 +218,12 @@ impl Block<'_> {
     }
 
     fn candidate(&mut self, signature: usize, from: usize, to: usize) {
-        let start = self.start_of(from);
+        // Candidates come in the order of their ends: mostly on the same line, or on the next one.
+        if from < self.line.0 || from >= self.line.1 {
+            let start = self.start_of(from);
+            self.line = (start, self.end_of(from) + 1);
+        }
+        let start = self.line.0;
         let asked = self.asked.entry(signature).or_insert(Asked {
             line: usize::MAX,
             times: 0,
@@ -227,8 +240,7 @@ impl Block<'_> {
             }
             return;
         }
-        let across = memchr::memchr(b'\n', &self.block[from..to]).is_some();
-        self.ask(signature, start, across);
+        self.ask(signature, start, to);
     }
 
     /// The last line that was only counted is asked after all: where a failure ended counts.
@@ -239,13 +251,12 @@ impl Block<'_> {
             .filter_map(|(signature, asked)| Some((*signature, asked.unasked?)))
             .collect();
         for (signature, start) in left {
-            self.ask(signature, start, false);
+            self.ask(signature, start, start);
         }
     }
 
-    fn ask(&mut self, signature: usize, start: usize, across: bool) {
-        let Some((text, length)) = self.matched(self.set.signature(signature), start, across)
-        else {
+    fn ask(&mut self, signature: usize, start: usize, to: usize) {
+        let Some((text, length)) = self.matched(self.set.signature(signature), start, to) else {
             return;
         };
         let number = self.number_of(start);
@@ -259,41 +270,56 @@ impl Block<'_> {
         }
     }
 
-    /// The line, alone or with the one that a terminal has broken off it.
-    fn matched(&self, signature: &Signature, start: usize, across: bool) -> Option<(Clean, usize)> {
-        let regex = signature.regex();
-        let length = |text: &str| regex.find(text).map(|m| m.len());
+    /// The line, alone or with the one that a terminal has broken off it. What was searched for ends at `to`.
+    fn matched(&self, signature: &Signature, start: usize, to: usize) -> Option<(Clean, usize)> {
         let end = self.end_of(start);
-        let line = &self.block[start..end];
-        let text = Clean::of_output(line);
-        if let Some(length) = length(text.as_str()) {
-            return Some((text, length));
-        }
-        if memchr::memchr(b'\r', line).is_some() {
-            let whole = Clean::line(&String::from_utf8_lossy(line));
-            if let Some(length) = length(whole.as_str()) {
-                return Some((whole, length));
+        if to <= end && signature.may_match(&self.folded[start..end]) {
+            let line = &self.block[start..end];
+            let text = Clean::of_output(line);
+            if let Some(length) = length(signature, text.as_str()) {
+                return Some((text, length));
+            }
+            if memchr::memchr(b'\r', line).is_some() {
+                let whole = Clean::line(&String::from_utf8_lossy(line));
+                if let Some(length) = length(signature, whole.as_str()) {
+                    return Some((whole, length));
+                }
             }
         }
-        let after = (end < self.block.len()).then(|| {
-            let next = end + 1;
-            Clean::of_output(&self.block[next..self.end_of(next)])
-        });
-        let before = (start > 0).then(|| {
-            let above = self.start_of(start - 1);
-            Clean::of_output(&self.block[above..start - 1])
-        });
-        let broken = |text: &Clean| across || text.as_str().len() >= BROKEN_AT;
-        let pairs = [
-            after.filter(|_| broken(&text)).map(|a| (text.clone(), a)),
-            before.filter(|b| broken(b)).map(|b| (b, text.clone())),
-        ];
-        pairs.into_iter().flatten().find_map(|(one, other)| {
-            ["", " "].into_iter().find_map(|between| {
-                let joined = format!("{one}{between}{}", other.as_str().trim_start());
-                let length = length(&joined)?;
-                Some((Clean::line(&joined), length))
-            })
+        let after = (end < self.block.len())
+            .then(|| (start, end, self.end_of(end + 1)))
+            .filter(|(start, end, _)| to > *end || end - start >= BROKEN_AT);
+        let before = (start > 0)
+            .then(|| (self.start_of(start - 1), start - 1, end))
+            .filter(|(start, end, _)| end - start >= BROKEN_AT);
+        [after, before]
+            .into_iter()
+            .flatten()
+            .find_map(|pair| self.joined(signature, pair))
+    }
+
+    /// Two lines as one: from the first's beginning over its end to the second's.
+    fn joined(
+        &self,
+        signature: &Signature,
+        (start, middle, end): (usize, usize, usize),
+    ) -> Option<(Clean, usize)> {
+        let both = &self.folded[start..end];
+        let alone = |from: usize, to: usize| signature.may_match(&self.folded[from..to]);
+        // Only where the two together have what each of them lacks. What was broken inside a word is not
+        // found so, but by the texts that are whole.
+        if !signature.may_match(both) || (alone(start, middle) && alone(middle + 1, end)) {
+            return None;
+        }
+        let one = Clean::of_output(&self.block[start..middle]);
+        let other = Clean::of_output(&self.block[middle + 1..end]);
+        ["", " "].into_iter().find_map(|between| {
+            let joined = format!("{one}{between}{}", other.as_str().trim_start());
+            Some((Clean::line(&joined), length(signature, &joined)?))
         })
     }
+}
+
+fn length(signature: &Signature, text: &str) -> Option<usize> {
+    signature.regex().find(text).map(|found| found.len())
 }

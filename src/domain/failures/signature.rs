@@ -6,25 +6,39 @@ use regex_syntax::hir::{Class, Hir, HirKind};
 use std::sync::OnceLock;
 
 /// Shorter texts stand on too many lines to be of use.
-const SHORTEST: usize = 3;
+const SHORTEST: usize = 2;
 /// More texts than this for one signature cost more than they spare.
 const MOST: usize = 64;
+/// What stands on any line of some log: searched for only where there is nothing better.
+const COMMON: &str = "https:// http/1.1 status code error failed failure warning info debug restore restored \
+    postgresql checksum connection server database file message reason version command request response \
+    timeout cluster kubernetes default system time date user name path type host port access denied";
+
+/// Texts of which one has to stand where an expression matches. In small letters.
+pub type Texts = Vec<String>;
 
 pub struct Signature {
     text: String,
     regex: OnceLock<Regex>,
-    /// In small letters. `None`: every line has to be asked.
-    pub needles: Option<Vec<String>>,
+    /// What is searched for. `None`: every line has to be asked.
+    pub needles: Option<Texts>,
+    /// What else has to stand there: tells most lines apart without asking the expression.
+    pub also: Vec<Texts>,
 }
 
 impl Signature {
     /// `Err` says what is wrong with the expression.
     pub fn new(text: &str) -> Result<Self, String> {
         let hir = regex_syntax::parse(text).map_err(|e| e.to_string())?;
+        let mut all = required(&hir);
+        all.retain(|texts| texts.len() <= MOST && texts.iter().all(|text| text.len() >= SHORTEST));
+        let rarest = (0..all.len()).max_by_key(|i| (rarity(&all[*i]), usize::MAX - i));
+        let needles = rarest.map(|i| all.remove(i));
         Ok(Self {
             text: text.to_owned(),
             regex: OnceLock::new(),
-            needles: needles(&hir),
+            needles,
+            also: all,
         })
     }
 
@@ -38,54 +52,68 @@ impl Signature {
             Regex::new(&self.text).expect("an expression that was parsed is compiled")
         })
     }
-}
 
-/// Texts of which one has to stand wherever the expression matches.
-fn needles(hir: &Hir) -> Option<Vec<String>> {
-    let found = best(hir)?;
-    let usable =
-        !found.is_empty() && found.len() <= MOST && found.iter().all(|text| text.len() >= SHORTEST);
-    usable.then_some(found)
-}
-
-fn best(hir: &Hir) -> Option<Vec<String>> {
-    match hir.kind() {
-        HirKind::Literal(literal) => Some(vec![fold(std::str::from_utf8(&literal.0).ok()?)]),
-        HirKind::Class(class) => letter(class).map(|c| vec![c.to_string()]),
-        HirKind::Capture(capture) => best(&capture.sub),
-        HirKind::Repetition(repetition) if repetition.min > 0 => best(&repetition.sub),
-        HirKind::Concat(parts) => best_of_run(parts),
-        HirKind::Alternation(parts) => {
-            let all: Option<Vec<Vec<String>>> = parts.iter().map(best).collect();
-            Some(all?.into_iter().flatten().collect())
-        }
-        HirKind::Empty | HirKind::Look(_) | HirKind::Repetition(_) => None,
+    /// Can it match in this text, in small letters?
+    pub fn may_match(&self, folded: &[u8]) -> bool {
+        let stands = |text: &String| memchr::memmem::find(folded, text.as_bytes()).is_some();
+        self.also.iter().all(|texts| texts.iter().any(stands))
     }
 }
 
-/// Letters beside each other are one text; of all texts and alternatives the one that is met least.
-fn best_of_run(parts: &[Hir]) -> Option<Vec<String>> {
-    let mut candidates: Vec<Vec<String>> = Vec::new();
+/// How seldom the commonest of these is met.
+fn rarity(texts: &[String]) -> usize {
+    let one = |text: &String| {
+        let word = text.trim();
+        let common = COMMON.contains(word) || COMMON.split(' ').any(|c| word.starts_with(c));
+        match common {
+            true => text.len().min(12) / 4,
+            false => text.len().min(12),
+        }
+    };
+    texts.iter().map(one).min().unwrap_or(0)
+}
+
+/// Sets of texts: of each set one stands wherever the expression matches.
+fn required(hir: &Hir) -> Vec<Texts> {
+    match hir.kind() {
+        HirKind::Literal(_) | HirKind::Class(_) => {
+            exact(hir).map(|text| vec![vec![text]]).unwrap_or_default()
+        }
+        HirKind::Capture(capture) => required(&capture.sub),
+        HirKind::Repetition(repetition) if repetition.min > 0 => required(&repetition.sub),
+        HirKind::Concat(parts) => of_run(parts),
+        HirKind::Alternation(parts) => {
+            let best = |part: &Hir| required(part).into_iter().max_by_key(|texts| rarity(texts));
+            let all: Option<Vec<Texts>> = parts.iter().map(best).collect();
+            all.map(|all| vec![all.into_iter().flatten().collect()])
+                .unwrap_or_default()
+        }
+        HirKind::Empty | HirKind::Look(_) | HirKind::Repetition(_) => Vec::new(),
+    }
+}
+
+/// Letters beside each other are one text.
+fn of_run(parts: &[Hir]) -> Vec<Texts> {
+    let mut all = Vec::new();
     let mut run = String::new();
     for part in parts {
         if let Some(text) = exact(part) {
             run.push_str(&text);
             continue;
         }
+        // Where a word ends, a text goes on.
+        if matches!(part.kind(), HirKind::Look(_)) {
+            continue;
+        }
         if !run.is_empty() {
-            candidates.push(vec![std::mem::take(&mut run)]);
+            all.push(vec![std::mem::take(&mut run)]);
         }
-        if !matches!(part.kind(), HirKind::Look(_)) {
-            candidates.extend(best(part));
-        }
+        all.extend(required(part));
     }
     if !run.is_empty() {
-        candidates.push(vec![run]);
+        all.push(vec![run]);
     }
-    candidates.into_iter().max_by_key(|texts| {
-        let shortest = texts.iter().map(String::len).min().unwrap_or(0);
-        (shortest.min(12), usize::MAX - texts.len(), shortest)
-    })
+    all
 }
 
 /// The one text that this can be.
@@ -148,10 +176,7 @@ mod tests {
             one(" no space left on device")
         );
         assert_eq!(of(r"curl: \(28\)"), one("curl: (28)"));
-        assert_eq!(
-            of("(?i)mac (check|verification) failed"),
-            Some(vec!["check".to_owned(), "verification".to_owned()])
-        );
+        assert_eq!(of("(?i)mac (check|verification) failed"), one("mac "));
         assert_eq!(of("(?i)skok"), one("skok"));
     }
 
@@ -160,6 +185,9 @@ mod tests {
         assert_eq!(of(r"\d+"), None);
         assert_eq!(of(r"(error)?x*"), None);
         assert_eq!(of("(error|e.*)"), None);
+        let http = Signature::new(r"(?i)\bHTTP/[\d.]+ 401\b").expect("valid");
+        assert_eq!(http.needles, Some(vec![" 401".to_owned()]));
+        assert!(http.may_match(b"http/1.1 401") && !http.may_match(b"ftp 401"));
         assert!(Signature::new("(").is_err());
     }
 }

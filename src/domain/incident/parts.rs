@@ -1,7 +1,9 @@
 //! What an incident is made of: its steps, their attempts, values, targets, notes.
 
 use crate::domain::{
-    event::{AttemptKind, Cause, CheckResult, Ending, Identity, Outcome, PinnedBy, PlanStep},
+    event::{
+        AttemptKind, Cause, CheckResult, Ending, Identity, Outcome, PinnedBy, PlanStep, Verdict,
+    },
     site::SiteKind,
     text::Clean,
 };
@@ -74,6 +76,37 @@ pub struct Attempt {
     /// `None` until the look-up is done; empty: no row matches.
     pub causes: Option<Vec<Cause>>,
     pub probes: Vec<(String, CheckResult)>,
+    /// What people said of the causes that were suggested.
+    pub judged: Vec<(String, bool)>,
+}
+
+impl Attempt {
+    /// What a person, else a probe, said of a cause: was it this one?
+    pub fn verdict(&self, row: &str) -> Option<bool> {
+        let judged = self.judged.iter().rev().find(|(r, _)| r == row);
+        let probed = || {
+            let (_, check) = self.probes.iter().rev().find(|(r, _)| r == row)?;
+            match check.verdict {
+                Verdict::Holds => Some(true),
+                Verdict::DoesNotHold => Some(false),
+                Verdict::CannotTell => None,
+            }
+        };
+        judged.map(|(_, right)| *right).or_else(probed)
+    }
+
+    /// What was confirmed comes first, what was excluded last; the order among equals stays.
+    pub fn rank_again(&mut self) {
+        let Some(mut causes) = self.causes.take() else {
+            return;
+        };
+        causes.sort_by_key(|cause| match self.verdict(&cause.row) {
+            Some(true) => 0,
+            None => 1,
+            Some(false) => 2,
+        });
+        self.causes = Some(causes);
+    }
 }
 
 impl Attempt {

@@ -32,7 +32,7 @@ use crate::{
         incident::Incident,
         runbook::Runbook,
     },
-    engine::{Armed, Look, Started},
+    engine::{AllLive, Armed, Look, Started},
 };
 use chrono::{DateTime, Utc};
 use crossterm::event::KeyEvent;
@@ -101,6 +101,8 @@ pub(crate) struct View {
     pub(crate) dir: PathBuf,
     /// The newest `progress:` result of a running step.
     pub(crate) progress: Option<(String, CheckResult)>,
+    /// What the output of running steps says so far.
+    pub(crate) live: AllLive,
     /// The step that the screen below was looking at.
     pub(crate) chosen: Option<String>,
     /// The chosen step as it would be armed.
@@ -174,6 +176,13 @@ pub(crate) enum Ask {
     },
     PinAll,
     CheckRecovery,
+    /// Was the cause right that was suggested?
+    JudgeCause {
+        step: String,
+        n: u32,
+        row: String,
+        right: bool,
+    },
     Probe {
         step: String,
         row: String,

@@ -78,6 +78,22 @@ impl Causes {
                 }),
             ])),
             (Action::Probe, _) => Lead::Stay(Want::Say("this row has no probe".to_owned())),
+            (Action::ThisWasIt | Action::NotThis, Some(cause)) => {
+                let right = action == Action::ThisWasIt;
+                let words = match right {
+                    true => "recorded: this was it",
+                    false => "recorded: this was not it",
+                };
+                Lead::Stay(Want::All(vec![
+                    Want::Say(words.to_owned()),
+                    Want::Ask(Ask::JudgeCause {
+                        step: self.step.clone(),
+                        n: self.n,
+                        row: cause.row.clone(),
+                        right,
+                    }),
+                ]))
+            }
             (Action::GoThere, Some(cause)) => match cause.go.as_deref() {
                 Some(go) => lead(go, at),
                 None => Lead::Stay(Want::Say("this row names no place to go".to_owned())),
@@ -130,7 +146,12 @@ impl Causes {
             let here = i == self.cursor.at;
             let sign = if here { theme.sign(Mark::Here) } else { " " };
             let role = if here { Role::Strong } else { Role::Plain };
-            let label = format!(" {sign} {} ", i + 1);
+            let judged = match attempt.verdict(&cause.row) {
+                Some(true) => theme.sign(Mark::Good),
+                Some(false) => theme.sign(Mark::Bad),
+                None => " ",
+            };
+            let label = format!(" {sign}{judged}{} ", i + 1);
             let style = theme.style(role);
             lines.extend(text::labelled(
                 &label,

@@ -8,6 +8,7 @@ use crate::{
         runbook::{Reference, Step, names_step},
         units,
     },
+    engine::Live,
     tui::{
         keymap::Action,
         screens::View,
@@ -168,6 +169,13 @@ fn lines(step: &PlannedStep, starting: bool, at: &View, cells: usize) -> Vec<Lin
         lines.push(Line::raw(""));
         lines.extend(evidence::lines(progress, cells, theme));
     }
+    if let Some(live) = at
+        .live
+        .get(&step.plan.step)
+        .filter(|_| step.running().is_some())
+    {
+        lines.extend(so_far(live, at, cells));
+    }
     let mut attempts = step.attempts.iter().rev();
     if let Some(last) = attempts.next() {
         lines.push(Line::raw(""));
@@ -183,6 +191,53 @@ fn lines(step: &PlannedStep, starting: bool, at: &View, cells: usize) -> Vec<Lin
         for check in checks {
             lines.extend(evidence::lines(check, cells, theme));
         }
+    }
+    lines
+}
+
+/// What a running command has said so far: does it wait for an answer, what will it fail with, how far is it?
+fn so_far(live: &Live, at: &View, cells: usize) -> Vec<Line<'static>> {
+    let theme = at.theme;
+    let (warn, strong, plain) = (
+        theme.style(Role::Warn),
+        theme.style(Role::Strong),
+        theme.style(Role::Plain),
+    );
+    let mut lines = Vec::new();
+    if let Some(question) = &live.asks {
+        let words = format!("for an answer: {question}");
+        lines.extend(text::labelled("WAITS  ", &words, cells, warn, warn));
+    }
+    if let Some((cause, times)) = &live.hint {
+        let often = match times {
+            0 | 1 => String::new(),
+            n => format!(" ({n} times)"),
+        };
+        let words = format!("{}{often}", cause.cause);
+        lines.extend(text::labelled("says   ", &words, cells, warn, plain));
+        if let Some(line) = &cause.text {
+            lines.extend(text::labelled(
+                "       ",
+                line.as_str(),
+                cells,
+                plain,
+                theme.style(Role::Faint),
+            ));
+        }
+        lines.extend(text::labelled(
+            "fix    ",
+            cause.fix.as_str(),
+            cells,
+            strong,
+            plain,
+        ));
+    }
+    if let Some(figure) = &live.figure {
+        let words = match figure.percent {
+            Some(percent) => format!("{percent:.0} %   {}", figure.words),
+            None => figure.words.clone(),
+        };
+        lines.extend(text::labelled("so far ", &words, cells, strong, plain));
     }
     lines
 }
