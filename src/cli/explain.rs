@@ -16,13 +16,16 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, IsTerminal, Read},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, mpsc},
     thread,
 };
 
+/// After so many blocks a log is a large one.
+const MANY: usize = 16;
+
 pub(super) struct Wanted<'a> {
-    pub file: Option<&'a Path>,
+    pub files: &'a [PathBuf],
     pub tool: Option<&'a str>,
     pub exit: Option<i32>,
     pub why: bool,
@@ -47,52 +50,74 @@ pub(super) fn explain(wanted: &Wanted<'_>) -> Result<Exit, Failure> {
             );
         }
     }
-    let found = match wanted.file {
-        Some(path) if path.as_os_str() != "-" => {
-            let broken = |e: io::Error| {
-                Failure::usage(
-                    format!("{}: {e}", path.display()),
-                    "blackstart explain FILE, or … | blackstart explain",
-                )
-            };
-            search(rules, File::open(path).map_err(broken)?).map_err(broken)?
-        }
-        _ => {
-            let stdin = io::stdin();
-            if stdin.is_terminal() {
-                return Err(Failure::usage(
-                    "nothing to explain: standard input is the keyboard",
-                    "blackstart explain FILE, or COMMAND 2>&1 | blackstart explain",
-                ));
-            }
-            search(rules, stdin)
-                .map_err(|e| Failure::new(Exit::Failed, format!("standard input: {e}"), ""))?
-        }
+    let several = wanted.files.len() > 1;
+    let mut any = false;
+    let logs: Vec<Option<&Path>> = match wanted.files {
+        [] => vec![None],
+        files => files.iter().map(|f| Some(f.as_path())).collect(),
     };
-    let mut look_up = LookUp::new([rules]);
-    look_up.found(vec![found]);
-    let judged = look_up.judged(&Evidence {
-        tool: wanted.tool,
-        exit_code: wanted.exit,
-        ..Evidence::default()
-    });
+    for log in logs {
+        let found = read(rules, log.filter(|path| path.as_os_str() != "-"))?;
+        let mut look_up = LookUp::new([rules]);
+        look_up.found(vec![found]);
+        let judged = look_up.judged(&Evidence {
+            tool: wanted.tool,
+            exit_code: wanted.exit,
+            ..Evidence::default()
+        });
+        any |= !judged.is_empty();
+        show(log, &judged, several, wanted);
+    }
+    Ok(match any {
+        true => Exit::Done,
+        false => Exit::Failed,
+    })
+}
+
+fn read(rules: &RuleSet, log: Option<&Path>) -> Result<Hits, Failure> {
+    if let Some(path) = log {
+        let broken = |e: io::Error| {
+            Failure::usage(
+                format!("{}: {e}", path.display()),
+                "blackstart explain FILE, or COMMAND 2>&1 | blackstart explain",
+            )
+        };
+        return search(rules, File::open(path).map_err(broken)?).map_err(broken);
+    }
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        return Err(Failure::usage(
+            "nothing to explain: standard input is the keyboard",
+            "blackstart explain FILE, or COMMAND 2>&1 | blackstart explain",
+        ));
+    }
+    search(rules, stdin).map_err(|e| Failure::new(Exit::Failed, format!("standard input: {e}"), ""))
+}
+
+fn show(log: Option<&Path>, judged: &[Judged<'_>], several: bool, wanted: &Wanted<'_>) {
+    let name = log.map_or("-".to_owned(), |path| path.display().to_string());
     if wanted.json {
         let causes: Vec<_> = judged.iter().map(|j| as_json(j, wanted.why)).collect();
-        say(&json!({"causes": causes}).to_string());
-    } else if judged.is_empty() {
-        say("no row of the failure library matches");
-    } else {
-        let shown: Vec<String> = judged
-            .iter()
-            .enumerate()
-            .map(|(i, j)| as_text(i + 1, j, wanted.why))
-            .collect();
-        say(shown.join("\n\n").as_str());
+        let mut value = json!({"causes": causes});
+        if several {
+            value["file"] = json!(name);
+        }
+        say(&value.to_string());
+        return;
     }
-    Ok(match judged.is_empty() {
-        true => Exit::Failed,
-        false => Exit::Done,
-    })
+    if several {
+        say(&format!("==> {name} <=="));
+    }
+    if judged.is_empty() {
+        say("no row of the failure library matches");
+        return;
+    }
+    let shown: Vec<String> = judged
+        .iter()
+        .enumerate()
+        .map(|(i, j)| as_text(i + 1, j, wanted.why))
+        .collect();
+    say(shown.join("\n\n").as_str());
 }
 
 /// Blocks are searched side by side, and told in their order. At most a few are in memory.
@@ -123,6 +148,9 @@ fn search(rules: &RuleSet, from: impl Read + Send) -> io::Result<Hits> {
                 // Whoever searches has ended: reading goes on to no avail, and ends by itself.
                 let _ = blocks.send((i, block));
                 i += 1;
+                if i == MANY {
+                    rules.hurry();
+                }
             })
         });
         let mut all = Hits::default();

@@ -154,8 +154,9 @@ enum Command {
     },
     /// What the output of a failed command means: likely causes, best first
     Explain {
-        /// A log; standard input without it
-        file: Option<PathBuf>,
+        /// Logs; standard input without any, or for `-`
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
         /// Whose output it is, where that is known: psql, pgbackrest, kubectl, az…
         #[arg(long, value_name = "NAME")]
         tool: Option<String>,
@@ -451,13 +452,13 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             json,
         }) => history::history(&settings, runbook.as_deref(), every.as_deref(), json),
         Some(Command::Explain {
-            file,
+            files,
             tool,
             exit,
             why,
             json,
         }) => explain::explain(&explain::Wanted {
-            file: file.as_deref(),
+            files: &files,
             tool: tool.as_deref(),
             exit,
             why,

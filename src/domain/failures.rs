@@ -6,6 +6,7 @@ pub mod library;
 pub mod live;
 pub mod rules;
 pub mod scan;
+pub mod search;
 pub mod signature;
 
 use super::{event::Cause, event::Line, runbook::names_step, text::Clean};

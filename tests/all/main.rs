@@ -15,6 +15,7 @@ mod cockpit;
 mod control;
 mod differential;
 mod drills;
+mod explain;
 mod harbor;
 mod harness;
 mod house;

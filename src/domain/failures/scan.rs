@@ -15,6 +15,8 @@ const NUMBERS: usize = 64;
 const ASKED: u32 = 48;
 /// A line of this length may have been broken by a terminal.
 const BROKEN_AT: usize = 60;
+/// What is larger never went through a terminal.
+const TERMINAL: usize = 256 * 1024;
 
 /// What one signature has found.
 #[derive(Clone, Default)]
@@ -275,6 +277,16 @@ impl Block<'_> {
         let end = self.end_of(start);
         if to <= end && signature.may_match(&self.folded[start..end]) {
             let line = &self.block[start..end];
+            // Most lines need no cleaning to say that they do not match.
+            if line.is_ascii()
+                && !line.iter().any(u8::is_ascii_control)
+                && let Ok(text) = std::str::from_utf8(line)
+            {
+                if let Some(length) = length(signature, text) {
+                    return Some((Clean::of_output(line), length));
+                }
+                return self.broken(signature, start, end, to);
+            }
             let text = Clean::of_output(line);
             if let Some(length) = length(signature, text.as_str()) {
                 return Some((text, length));
@@ -285,6 +297,19 @@ impl Block<'_> {
                     return Some((whole, length));
                 }
             }
+        }
+        self.broken(signature, start, end, to)
+    }
+
+    fn broken(
+        &self,
+        signature: &Signature,
+        start: usize,
+        end: usize,
+        to: usize,
+    ) -> Option<(Clean, usize)> {
+        if self.block.len() > TERMINAL {
+            return None;
         }
         let after = (end < self.block.len())
             .then(|| (start, end, self.end_of(end + 1)))
@@ -304,11 +329,7 @@ impl Block<'_> {
         signature: &Signature,
         (start, middle, end): (usize, usize, usize),
     ) -> Option<(Clean, usize)> {
-        let both = &self.folded[start..end];
-        let alone = |from: usize, to: usize| signature.may_match(&self.folded[from..to]);
-        // Only where the two together have what each of them lacks. What was broken inside a word is not
-        // found so, but by the texts that are whole.
-        if !signature.may_match(both) || (alone(start, middle) && alone(middle + 1, end)) {
+        if !signature.may_match(&self.folded[start..end]) {
             return None;
         }
         let one = Clean::of_output(&self.block[start..middle]);

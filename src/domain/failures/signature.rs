@@ -1,6 +1,7 @@
 //! A signature of a failure row: a regular expression, and the plain texts without one of which it cannot
 //! match. Those are searched for all at once; the expression itself is only asked where one of them stands.
 
+use memchr::memmem::Finder;
 use regex::Regex;
 use regex_syntax::hir::{Class, Hir, HirKind};
 use std::sync::OnceLock;
@@ -23,7 +24,8 @@ pub struct Signature {
     /// What is searched for. `None`: every line has to be asked.
     pub needles: Option<Texts>,
     /// What else has to stand there: tells most lines apart without asking the expression.
-    pub also: Vec<Texts>,
+    also: Vec<Texts>,
+    finders: OnceLock<Vec<Vec<Finder<'static>>>>,
 }
 
 impl Signature {
@@ -34,11 +36,13 @@ impl Signature {
         all.retain(|texts| texts.len() <= MOST && texts.iter().all(|text| text.len() >= SHORTEST));
         let rarest = (0..all.len()).max_by_key(|i| (rarity(&all[*i]), usize::MAX - i));
         let needles = rarest.map(|i| all.remove(i));
+        all.sort_by_key(|texts| std::cmp::Reverse(rarity(texts)));
         Ok(Self {
             text: text.to_owned(),
             regex: OnceLock::new(),
             needles,
             also: all,
+            finders: OnceLock::new(),
         })
     }
 
@@ -55,8 +59,14 @@ impl Signature {
 
     /// Can it match in this text, in small letters?
     pub fn may_match(&self, folded: &[u8]) -> bool {
-        let stands = |text: &String| memchr::memmem::find(folded, text.as_bytes()).is_some();
-        self.also.iter().all(|texts| texts.iter().any(stands))
+        let finders = self.finders.get_or_init(|| {
+            let finder = |text: &String| Finder::new(text).into_owned();
+            let all = self.also.iter();
+            all.map(|texts| texts.iter().map(finder).collect())
+                .collect()
+        });
+        let stands = |finder: &Finder<'_>| finder.find(folded).is_some();
+        finders.iter().all(|texts| texts.iter().any(stands))
     }
 }
 

@@ -2,7 +2,10 @@
 
 use super::{Screen, Typing, View, Want};
 use crate::{
-    domain::runbook::{FailureRow, find_step},
+    domain::{
+        failures::search::{Entry, Table},
+        runbook::find_step,
+    },
     tui::{
         keymap::{Action, Place},
         theme::Role,
@@ -21,44 +24,35 @@ pub(crate) struct Failures {
     cursor: Cursor,
     words: String,
     field: Option<Field>,
+    table: Table,
+    /// What was searched last, and what was found: drawing does not search.
+    found: Option<(String, Vec<usize>)>,
 }
 
 impl Failures {
-    pub(crate) fn new(_at: &View) -> Self {
+    pub(crate) fn new(at: &View) -> Self {
         Self {
             cursor: Cursor::default(),
             words: String::new(),
             field: None,
+            table: Table::of(&at.runbook.failures),
+            found: None,
         }
     }
 
-    /// The rows in which every word that was typed stands somewhere.
-    fn rows<'v>(&self, at: &'v View) -> Vec<&'v FailureRow> {
+    /// The rows that fit what was typed, best first.
+    fn rows(&mut self) -> Vec<&Entry> {
         let typed = self
             .field
             .as_ref()
             .map_or_else(|| self.words.clone(), Field::value);
-        let rows = at.runbook.failures.iter();
-        rows.filter(|row| matches(row, &typed)).collect()
+        if self.found.as_ref().is_none_or(|(of, _)| *of != typed) {
+            let places = self.table.search(&typed);
+            self.found = Some((typed, places));
+        }
+        let places = self.found.iter().flat_map(|(_, places)| places);
+        places.map(|at| &self.table.entries[*at]).collect()
     }
-}
-
-fn matches(row: &FailureRow, typed: &str) -> bool {
-    let patterns: Vec<&str> = row.matches.output.iter().map(|r| r.as_str()).collect();
-    let all = format!(
-        "{} {} {} {} {} {}",
-        row.id,
-        row.symptom,
-        row.cause,
-        row.fix,
-        row.source,
-        patterns.join(" ")
-    )
-    .to_lowercase();
-    typed
-        .to_lowercase()
-        .split_whitespace()
-        .all(|word| all.contains(word))
 }
 
 impl Screen for Failures {
@@ -83,9 +77,10 @@ impl Screen for Failures {
     /// ```
     fn draw(&mut self, frame: &mut Frame<'_>, area: Rect, at: &View) {
         let theme = at.theme;
-        let rows = self.rows(at);
-        let all = at.runbook.failures.len();
-        let title = match self.words.as_str() {
+        let (all, words) = (self.table.entries.len(), self.words.clone());
+        let mut cursor = std::mem::take(&mut self.cursor);
+        let rows = self.rows();
+        let title = match words.as_str() {
             "" => format!("Known failures, {} of {all}", rows.len()),
             words => format!("Known failures, {} of {all} match /{words}", rows.len()),
         };
@@ -100,16 +95,21 @@ impl Screen for Failures {
                 } else {
                     &row.symptom
                 };
-                Line::raw(text::fit(&format!(" {symptom}"), cells, theme))
+                let of = match row.tools.first() {
+                    Some(tool) => format!("{tool:<11}"),
+                    None => "runbook    ".to_owned(),
+                };
+                Line::raw(text::fit(&format!(" {of} {symptom}"), cells, theme))
             })
             .collect();
-        list::draw(frame, inner, &lines, &mut self.cursor, theme);
+        list::draw(frame, inner, &lines, &mut cursor, theme);
         let below = pane::above(pane::below(area, top), bottom);
-        let chosen = rows.get(self.cursor.at);
-        let name = chosen.map_or("no row matches", |r| r.id.text.as_str());
+        let chosen = rows.get(cursor.at);
+        let name = chosen.map_or("no row matches", |r| r.id.as_str());
         let inner = pane::pane(frame, below, name, false, theme);
         let lines = chosen.map(|row| facts(row, at, usize::from(inner.width)));
         list::scrolled(frame, inner, &lines.unwrap_or_default(), &mut 0);
+        self.cursor = cursor;
         if let Some(field) = &mut self.field {
             field.popup(frame, area, theme);
         }
@@ -130,17 +130,18 @@ impl Screen for Failures {
                 Want::Draw
             }
             Action::Choose => {
-                let rows = self.rows(at);
-                let go = rows.get(self.cursor.at).and_then(|r| r.go.as_ref());
+                let chosen = self.cursor.at;
+                let rows = self.rows();
+                let go = rows.get(chosen).and_then(|r| r.go.as_ref());
                 let names = at.incident.steps.iter().map(|s| s.plan.step.as_str());
-                match go.map(|go| find_step(names, &go.text)) {
+                match go.map(|go| find_step(names, go)) {
                     Some(Ok(step)) => Want::Say(format!("it leads to the step {step}")),
                     Some(Err(why)) => Want::Say(why.to_string()),
                     None => Want::Say("this row names no place to go".to_owned()),
                 }
             }
             other => {
-                let len = self.rows(at).len();
+                let len = self.rows().len();
                 if self.cursor.act(other, len) {
                     Want::Draw
                 } else {
@@ -181,7 +182,7 @@ impl Screen for Failures {
     }
 }
 
-fn facts(row: &FailureRow, at: &View, cells: usize) -> Vec<Line<'static>> {
+fn facts(row: &Entry, at: &View, cells: usize) -> Vec<Line<'static>> {
     let (strong, plain) = (at.theme.style(Role::Strong), at.theme.style(Role::Plain));
     let mut lines = Vec::new();
     let mut fact = |label: &str, words: &str| {
@@ -198,16 +199,13 @@ fn facts(row: &FailureRow, at: &View, cells: usize) -> Vec<Line<'static>> {
     fact("symptom", &row.symptom);
     fact("cause", &row.cause);
     fact("fix", &row.fix);
-    for pattern in &row.matches.output {
-        fact("output", pattern.as_str());
+    for pattern in &row.output {
+        fact("output", pattern);
     }
-    let codes: Vec<String> = row.matches.exit.iter().map(ToString::to_string).collect();
+    let codes: Vec<String> = row.exit.iter().map(ToString::to_string).collect();
     fact("exit", &codes.join(", "));
-    fact(
-        "probe",
-        &row.probe.as_ref().map_or_else(String::new, |p| p.label()),
-    );
-    fact("go", row.go.as_ref().map_or("", |g| g.text.as_str()));
+    fact("probe", row.probe.as_deref().unwrap_or(""));
+    fact("go", row.go.as_deref().unwrap_or(""));
     fact("source", &row.source);
     lines
 }
@@ -221,12 +219,17 @@ mod tests {
     fn the_table_is_searched_by_any_words_of_the_symptom() {
         let at = fixture::view();
         let mut failures = Failures::new(&at);
-        assert_eq!(failures.rows(&at).len(), 2);
-        failures.words = "server START".to_owned();
-        let found = failures.rows(&at);
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].id.text, "target-after-wal");
-        failures.words = "nothing like this".to_owned();
+        assert!(failures.rows().len() > 150);
+        assert_eq!(
+            failures.rows()[0].tools.len(),
+            0,
+            "the runbook's own come first"
+        );
+        failures.words = "server does not START".to_owned();
+        assert_eq!(failures.rows()[0].id, "target-after-wal");
+        failures.words = "pod is out of memory".to_owned();
+        assert!(failures.rows()[0].cause.to_lowercase().contains("memory"));
+        failures.words = "xyzzyplugh frobnicated".to_owned();
         let drawn = fixture::draw(80, 24, |frame, area| failures.draw(frame, area, &at));
         assert!(drawn.contains("no row matches"), "{drawn}");
     }
