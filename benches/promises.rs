@@ -28,12 +28,13 @@ type Bench = (&'static str, fn(&Path));
 fn main() {
     let only = std::env::args().skip(1).find(|a| !a.starts_with('-'));
     let dir = tempfile::tempdir().unwrap();
-    let benches: [Bench; 5] = [
+    let benches: [Bench; 6] = [
         ("overhead", overhead),
         ("reopening", reopening),
         ("throughput", throughput),
         ("first-frame", first_frame),
         ("keys", keys),
+        ("explain", explain),
     ];
     for (name, bench) in benches {
         if only.as_deref().is_none_or(|o| name.contains(o)) {
@@ -42,6 +43,62 @@ fn main() {
             bench(&own);
         }
     }
+}
+
+/// A log of 2 GiB against all rows of the failure library, beside what `cat` takes to read it.
+fn explain(dir: &Path) {
+    const SIZE: u64 = 2 << 30;
+    let log = dir.join("large.log");
+    let mut block = String::new();
+    for i in 0..20_000 {
+        block.push_str(&format!(
+            "2026-11-28 10:{:02}:{:02}.123 P00   INFO: restore file /var/lib/postgresql/15/main/base/16385/{i} (16MB, {}%) checksum {:040x}\n\
+             192.0.2.{} - - [28/Nov/2026:10:00:00 +0000] \"GET /v1/audit/events?page={i} HTTP/1.1\" 200 {} \"-\" \"curl\"\n",
+            i / 60 % 60, i % 60, i % 100, i * 7919, i % 250, i * 7
+        ));
+    }
+    let mut file = std::fs::File::create(&log).unwrap();
+    let mut written = 0;
+    while written < SIZE {
+        file.write_all(block.as_bytes()).unwrap();
+        written += block.len() as u64;
+    }
+    file.write_all(b"FATAL:  password authentication failed for user \"app\"\n")
+        .unwrap();
+    drop(file);
+    let mut read = Command::new("cat");
+    let start = Instant::now();
+    read.arg(&log).stdout(Stdio::null()).status().unwrap();
+    let plain = ms(start);
+    let start = Instant::now();
+    let child = Command::new(BIN)
+        .args(["explain", "--json"])
+        .arg(&log)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let watched = std::thread::spawn(move || {
+        let mut most = 0;
+        while let Ok(text) = std::fs::read_to_string(&status) {
+            let peak = text.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+            let Some(peak) = peak else { break };
+            let kib = peak.trim().trim_end_matches(" kB").parse().unwrap_or(0u64);
+            most = most.max(kib);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        most
+    });
+    let found = child.wait_with_output().unwrap();
+    let took = ms(start);
+    let most = watched.join().unwrap();
+    let found = String::from_utf8_lossy(&found.stdout).contains("password");
+    println!(
+        "explain, 2 GiB: {:.0} MB/s (goal 200), at most {} MiB, found: {found}; cat takes {:.2} of its time",
+        written as f64 / 1e6 / (took / 1000.0),
+        most / 1024,
+        plain / took
+    );
 }
 
 fn median(mut all: Vec<f64>) -> f64 {

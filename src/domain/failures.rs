@@ -146,30 +146,33 @@ impl<'r> LookUp<'r> {
                 parts.push(("a row of this runbook", 100.0));
             }
             parts.push((rule.sure.as_str(), rule.sure.score()));
-            if distinct > 1 {
-                let more = (distinct - 1).min(2) as f64;
+            if rule.own {
+                // Whoever wrote them chose each signature for this platform: their number decides.
+                let each = |hit: &&Hit| 10.0 + 5.0 / hit.count.max(1) as f64;
+                parts.push(("its signatures", found.iter().map(each).sum()));
+            } else {
+                let rarest = found.iter().map(|h| h.count).min().unwrap_or(1).max(1);
+                let more = distinct.saturating_sub(1).min(2) as f64;
                 parts.push(("more than one signature", 5.0 * more));
+                let longest = found.iter().map(|h| h.longest).max().unwrap_or(0);
+                let explained = longest.min(40) as f64 / 4.0;
+                parts.push(("how much of the line it explains", explained));
+                parts.push(("how rare the line is", 5.0 / rarest as f64));
+                let latest = found.iter().filter_map(|h| h.numbers.last()).max();
+                let latest = latest.map_or(1.0, |n| *n as f64 / self.lines.max(1) as f64);
+                parts.push(("how late in the log", 10.0 * latest));
             }
-            let longest = found.iter().map(|h| h.longest).max().unwrap_or(0);
-            parts.push((
-                "how much of the line it explains",
-                longest.min(40) as f64 / 4.0,
-            ));
-            let rarest = found.iter().map(|h| h.count).min().unwrap_or(1).max(1);
-            parts.push(("how rare the line is", 5.0 / rarest as f64));
-            let latest = found.iter().filter_map(|h| h.numbers.last()).max();
-            let latest = latest.map_or(1.0, |n| *n as f64 / self.lines.max(1) as f64);
-            parts.push(("how late in the log", 10.0 * latest));
         }
         if tool {
             parts.push(("its tool", 20.0));
         }
         if step {
-            parts.push(("its step", 15.0));
+            parts.push(("its step", 4.0));
         }
         if exit {
-            parts.push(("its exit code", 10.0));
+            parts.push(("its exit code", if rule.own { 3.0 } else { 10.0 }));
         }
+        parts.retain(|(_, score)| *score != 0.0);
         Some(Judged {
             rule,
             score: parts.iter().map(|(_, score)| score).sum(),

@@ -38,7 +38,7 @@ const ERRORS: [&str; 22] = [
 ];
 
 /// The warnings of the format's text.
-const WARNED: [&str; 23] = [
+const WARNED: [&str; 26] = [
     "unreachable",
     "no-verify",
     "no-budget",
@@ -62,6 +62,9 @@ const WARNED: [&str; 23] = [
     "no-preserve",
     "tool-not-listed",
     "unknown-option",
+    "row-on-success",
+    "row-never",
+    "row-swallowed",
 ];
 
 /// The slips of the two documents that a program can find.

@@ -155,3 +155,51 @@ fn signatures(r: &mut Reader, map: &mut Map<'_>, key: &'static str) -> Vec<Signa
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    #[test]
+    fn every_file_of_the_folder_is_in_the_library() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/failures");
+        let there: BTreeSet<String> = fs::read_dir(folder)
+            .expect("the folder of the library")
+            .flatten()
+            .filter_map(|e| Some(e.path().file_stem()?.to_str()?.to_owned()))
+            .collect();
+        let known: BTreeSet<String> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(there, known);
+    }
+
+    #[test]
+    fn every_row_can_be_searched_for_and_has_a_name_of_its_own() {
+        let library = library();
+        assert!(library.rules().len() >= 150);
+        let mut ids = BTreeSet::new();
+        for rule in library.rules() {
+            assert!(
+                ids.insert(rule.id.as_str()),
+                "{} stands there twice",
+                rule.id
+            );
+            let all = rule.output.iter().chain(&rule.all).chain(&rule.unless);
+            for signature in all {
+                let why = format!(
+                    "{}: {} has no text to search for",
+                    rule.id,
+                    signature.as_str()
+                );
+                assert!(signature.needles.is_some(), "{why}");
+                assert!(
+                    !signature.regex().is_match(""),
+                    "{} matches nothing at all",
+                    rule.id
+                );
+            }
+            let some = !rule.output.is_empty() || !rule.all.is_empty() || !rule.exit.is_empty();
+            assert!(some, "{} can never match", rule.id);
+        }
+    }
+}

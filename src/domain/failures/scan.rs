@@ -2,9 +2,11 @@
 
 use super::{rules::RuleSet, signature::Signature};
 use crate::domain::text::Clean;
+use regex::Regex;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
+    sync::LazyLock,
 };
 
 /// How many lines of a signature are kept, first and last ones apart.
@@ -342,5 +344,82 @@ impl Block<'_> {
 }
 
 fn length(signature: &Signature, text: &str) -> Option<usize> {
-    signature.regex().find(text).map(|found| found.len())
+    let found = signature.regex().find(text)?;
+    (!only_tells(text)).then_some(found.len())
+}
+
+/// Comments of a configuration and the options of a help text tell of failures that are none.
+fn only_tells(line: &str) -> bool {
+    static TELLS: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(concat!(
+            r"^\s*(#\s|#[a-z_.-]+\s*=|;\s",
+            r"|(-\w,?\s+)?--[a-z][\w-]*(=\S+|\s[A-Z]+)?(\s{2,}|\s+:\s))"
+        ))
+        .expect("a valid expression")
+    });
+    TELLS.is_match(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(signatures: &[&str]) -> RuleSet {
+        let rows = signatures.iter().map(|text| {
+            let yaml = format!(
+                "tool: x\nfailures:\n  - {{ id: x, symptom: x, cause: x, fix: x, source: x, sure: certain, match: {{ output: ['{text}'] }} }}\n"
+            );
+            let mut rows = crate::domain::failures::library::read(yaml.as_bytes()).expect("a row");
+            rows.remove(0)
+        });
+        RuleSet::new(rows.collect())
+    }
+
+    #[test]
+    fn lines_are_counted_over_blocks_as_in_one() {
+        let set = set(&["no space left", "refused"]);
+        let text = "one\nNo space left on device\nthree\nconnection refused\nrefused again\n";
+        let whole = scan(&set, text.as_bytes());
+        for cut in text.match_indices('\n').map(|(at, _)| at + 1) {
+            let mut parts = scan(&set, &text.as_bytes()[..cut]);
+            parts.merge(scan(&set, &text.as_bytes()[cut..]));
+            assert_eq!(parts.lines, whole.lines);
+            for signature in [0, 1] {
+                let (one, other) = (whole.get(signature), parts.get(signature));
+                let numbers = |hit: Option<&Hit>| hit.map(|h| h.numbers.clone());
+                assert_eq!(numbers(one), numbers(other), "cut at {cut}");
+            }
+        }
+        assert_eq!(whole.get(1).map(|h| h.count), Some(2));
+    }
+
+    #[test]
+    fn a_flood_is_counted_and_only_its_ends_are_kept() {
+        let set = set(&["refused"]);
+        let flood = "connection refused\n".repeat(10_000);
+        let found = scan(&set, flood.as_bytes());
+        let hit = found.get(0).expect("it was found");
+        assert!(hit.count >= 10_000, "{}", hit.count);
+        assert!(hit.lines().count() <= 2 * KEPT);
+        assert_eq!(hit.last.last().map(|(n, _)| *n), Some(10_000));
+    }
+
+    #[test]
+    fn what_only_tells_of_a_failure_is_none() {
+        let set = set(&["max clients reached"]);
+        for line in [
+            "# error max clients reached",
+            "#timeout = max clients reached",
+            "  --limit=N    what to do when max clients reached",
+        ] {
+            assert!(scan(&set, line.as_bytes()).get(0).is_none(), "{line}");
+        }
+        for line in [
+            "#12 ERROR: max clients reached",
+            "ERR max clients reached",
+            "--- max clients reached",
+        ] {
+            assert!(scan(&set, line.as_bytes()).get(0).is_some(), "{line}");
+        }
+    }
 }

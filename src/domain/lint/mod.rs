@@ -10,6 +10,7 @@ mod hangs;
 mod lies;
 mod options;
 mod order;
+mod rows;
 mod secrets;
 mod structure;
 mod view;
@@ -24,7 +25,7 @@ use super::{
 use view::View;
 
 /// Every code that a warning can have, in the order of the format's text.
-pub const WARNINGS: [&str; 23] = [
+pub const WARNINGS: [&str; 26] = [
     "unreachable",
     "no-verify",
     "no-budget",
@@ -48,6 +49,9 @@ pub const WARNINGS: [&str; 23] = [
     "no-preserve",
     "tool-not-listed",
     "unknown-option",
+    "row-on-success",
+    "row-never",
+    "row-swallowed",
 ];
 
 /// All warnings about a runbook, accepted ones as `Accepted`, in the order of the file.
@@ -64,6 +68,7 @@ pub fn warnings(runbook: &Runbook) -> Vec<Finding> {
         hangs::writes(view, &mut found);
         options::find(view, &mut found);
     }
+    rows::find(runbook, &mut found);
     secrets::in_fields(runbook, &mut found);
     hangs::dates_in_fields(runbook, &mut found);
     let mut findings = found.findings;

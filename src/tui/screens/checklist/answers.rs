@@ -10,6 +10,7 @@ use super::{
 use crate::{
     domain::{
         decide::{Command, Refusal},
+        incident::StepState,
         plan::Chosen,
     },
     engine::Started,
@@ -109,7 +110,11 @@ impl Checklist {
         let busy = matches!(self.above, Above::Text(..) | Above::Arming(_));
         match result {
             Err(refusal) if busy => Want::Say(format!("{step} was not started: {refusal}")),
-            Ok(Started::Attempt(n)) => Want::Say(format!("{step} is running, attempt {n}")),
+            Ok(Started::Attempt(n)) => {
+                // It may have ended before anybody saw it run.
+                self.running.insert(step.to_owned());
+                Want::Say(format!("{step} is running, attempt {n}"))
+            }
             Ok(Started::AlreadyDone) => {
                 // As if it had run: the next one is chosen.
                 self.running.insert(step.to_owned());
@@ -147,7 +152,13 @@ impl Checklist {
             .chosen
             .as_ref()
             .is_some_and(|c| self.running.contains(c) && !now.contains(c));
-        self.running = now;
+        // What was just started is not seen yet.
+        let unseen = |step: &String| {
+            let planned = at.incident.step(step);
+            planned.is_some_and(|s| s.state() == StepState::Pending)
+        };
+        self.running.retain(unseen);
+        self.running.extend(now);
         let done = self.step(at).is_some_and(|s| s.state().is_done());
         let free = matches!(self.above, Above::Nothing);
         if let (true, Some(next)) = (ended && done && free, at.incident.next_step()) {
