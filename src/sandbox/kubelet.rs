@@ -6,7 +6,7 @@ use axum::{
     Router,
     extract::{
         Path, RawQuery, State, WebSocketUpgrade,
-        ws::{Message, WebSocket},
+        ws::{CloseFrame, Message, WebSocket, close_code},
     },
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -144,6 +144,8 @@ async fn run(mut socket: WebSocket, mut command: Command, input: bool, words: Ve
                         let _ = stdin.write_all(&bytes[1..]).await;
                     }
                 }
+                // The fifth protocol says so when there is no more to come.
+                Some(Ok(Message::Binary(bytes))) if bytes[..] == [255, 0] => stdin = None,
                 Some(Ok(Message::Close(_))) | None => {
                     // Whoever asked is gone: a kubelet leaves the command alone; so does this.
                     listening = false;
@@ -170,7 +172,15 @@ async fn run(mut socket: WebSocket, mut command: Command, input: bool, words: Ve
         }
     };
     let _ = socket.send(channel(3, status.to_string().as_bytes())).await;
-    let _ = socket.send(Message::Close(None)).await;
+    let _ = socket.send(over()).await;
+}
+
+/// Recent clients take an end without a reason for a broken line.
+fn over() -> Message {
+    Message::Close(Some(CloseFrame {
+        code: close_code::NORMAL,
+        reason: "".into(),
+    }))
 }
 
 fn channel(number: u8, bytes: &[u8]) -> Message {
@@ -263,5 +273,5 @@ async fn tunnel(mut socket: WebSocket, mut dial: Command, port: u16) {
     let _ = child.kill().await;
     out.abort();
     failed.abort();
-    let _ = socket.send(Message::Close(None)).await;
+    let _ = socket.send(over()).await;
 }

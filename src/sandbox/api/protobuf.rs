@@ -1,5 +1,5 @@
 //! Bodies in the binary form that kubectl has for the kinds that it makes from its own arguments: config
-//! maps, secrets, namespaces, service accounts. Everything else comes as JSON.
+//! maps, secrets, namespaces, service accounts, and the question what one may do. Everything else comes as JSON.
 
 use base64::Engine;
 use serde_json::{Map, Value, json};
@@ -35,9 +35,42 @@ pub(super) fn read(body: &[u8]) -> Option<Value> {
                 object["stringData"] = Value::Object(given);
             }
         }
+        "SelfSubjectAccessReview" => {
+            object["spec"] = asked(bytes(&raw, 2).unwrap_or_default())?;
+        }
         _ => return None,
     }
     Some(object)
+}
+
+/// What somebody wants to know whether they may do it.
+fn asked(body: &[u8]) -> Option<Value> {
+    let spec = fields(body)?;
+    let mut out = json!({});
+    let of_resources = [
+        "namespace",
+        "verb",
+        "group",
+        "version",
+        "resource",
+        "subresource",
+        "name",
+    ];
+    for (number, key, names) in [
+        (1, "resourceAttributes", &of_resources[..]),
+        (2, "nonResourceAttributes", &["path", "verb"][..]),
+    ] {
+        let Some(held) = bytes(&spec, number) else {
+            continue;
+        };
+        let held = fields(held)?;
+        for (number, name) in (1..).zip(names) {
+            if let Some(value) = text(&held, number).filter(|t| !t.is_empty()) {
+                out[key][*name] = value.into();
+            }
+        }
+    }
+    Some(out)
 }
 
 fn metadata(body: &[u8]) -> Option<Value> {

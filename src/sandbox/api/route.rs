@@ -20,6 +20,8 @@ use std::sync::Arc;
 /// The largest body that is read, in bytes.
 const LARGEST: usize = 16 << 20;
 const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// What clients since 1.27 ask for: the other is no media type by the letter.
+const PROTOBUF_SINCE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// Answers a request.
 pub(super) async fn answer(inner: &Arc<Inner>, mut request: Request<Incoming>) -> Response {
@@ -138,7 +140,11 @@ fn described(
         ("/openapi/v2", _) => {
             let accept = headers.get(header::ACCEPT).and_then(|a| a.to_str().ok());
             if accept.is_some_and(|a| a.contains("protobuf")) {
-                return Ok(raw(200, PROTOBUF, discovery::schema(&inner.version)));
+                let kind = match accept.is_some_and(|a| a.contains("spec.v2.v1.0")) {
+                    true => PROTOBUF_SINCE,
+                    false => PROTOBUF,
+                };
+                return Ok(raw(200, kind, discovery::schema(&inner.version)));
             }
             Some(discovery::schema_json(&inner.version))
         }
