@@ -76,9 +76,7 @@ impl Found {
             .as_deref()
             .map(|p| p.display().to_string())
             .unwrap_or_default();
-        store
-            .trust(&self.sha256, &path, &crate::who())
-            .map_err(|e| Failure::new(Exit::Failed, format!("trust cannot be kept: {e}"), ""))
+        keep_trust(store, &self.sha256, &path)
     }
 
     /// A live incident of this runbook, not yet opened.
@@ -190,6 +188,13 @@ impl Found {
     pub(super) fn is_trusted(&self, store: &Store) -> bool {
         self.file.is_none() || store.is_trusted(&self.sha256)
     }
+}
+
+/// Remembers that a person trusts these bytes, of a runbook or of a site with steps.
+pub(super) fn keep_trust(store: &Store, sha256: &str, path: &str) -> Result<(), Failure> {
+    store
+        .trust(sha256, path, &crate::who())
+        .map_err(|e| Failure::new(Exit::Failed, format!("trust cannot be kept: {e}"), ""))
 }
 
 /// A runbook in the config folder, by its name.

@@ -3,7 +3,7 @@
 use super::{
     Exit, Failure,
     headless::environment,
-    load::{Found, render_all},
+    load::{Found, keep_trust, render_all},
     settings::Settings,
 };
 use crate::{
@@ -156,10 +156,7 @@ impl Place {
 
     /// Remembers that a person trusts the steps of this site.
     pub(super) fn trust(&self, store: &Store) -> Result<(), Failure> {
-        let path = self.path.display().to_string();
-        store
-            .trust(&self.file.sha256, &path, &crate::who())
-            .map_err(|e| Failure::new(Exit::Failed, format!("trust cannot be kept: {e}"), ""))
+        keep_trust(store, &self.file.sha256, &self.path.display().to_string())
     }
 }
 

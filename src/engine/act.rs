@@ -11,7 +11,7 @@ use crate::{
     domain::{
         decide::{self, IdentityRead, Refusal, Report, Sight, Start},
         event::{AttemptKind, CheckPhase, CheckResult, Ending, Outcome},
-        failures::{Evidence, LookUp, library, rules::RuleSet},
+        failures::{Evidence, LookUp, library},
         native, plan,
         runbook::Danger,
     },
@@ -239,8 +239,8 @@ impl Engine {
     }
 
     fn read_along(&self, step: &str, dir: &Path) -> along::Stop {
-        let (runbook, told) = (self.runbook.clone(), self.live.clone());
-        along::read_along(step.to_owned(), dir, runbook, told)
+        let (rules, told) = (self.rules.clone(), self.live.clone());
+        along::read_along(step.to_owned(), dir, rules, told)
     }
 
     pub(super) fn tell_attempt(&mut self, step: &str, message: ToAttempt) {
@@ -278,10 +278,9 @@ impl Engine {
             return;
         };
         let dir = self.dir.path.join(&attempt.dir);
-        let (runbook, step) = (self.runbook.clone(), step.to_owned());
+        let (rules, step) = (self.rules.clone(), step.to_owned());
         tokio::task::spawn_blocking(move || {
-            let own = RuleSet::of_runbook(&runbook.failures);
-            let mut look_up = LookUp::new([&own, library::library()]);
+            let mut look_up = LookUp::new([&**rules, library::library()]);
             if let Err(e) = logs::each_block(&dir, |block| look_up.block(block)) {
                 tracing::warn!(%e, "the log could not be read for the look-up");
             }
@@ -299,15 +298,10 @@ impl Engine {
     }
 
     pub(super) fn run_probe(&mut self, step: String, row: String) {
-        let own = self.runbook.failures.iter().find(|r| r.id.text == row);
-        let shipped = || {
-            let mut rules = library::library().rules().iter();
-            rules.find(|rule| rule.id == row)?.probe.clone()
-        };
-        let probe = match own {
-            Some(own) => own.probe.clone(),
-            None => shipped(),
-        };
+        let mut all = self.rules.rules().iter().chain(library::library().rules());
+        let probe = all
+            .find(|rule| rule.id == row)
+            .and_then(|rule| rule.probe.clone());
         let (Some(check), Some(tell)) = (probe, self.tell.upgrade()) else {
             return;
         };

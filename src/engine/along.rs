@@ -19,7 +19,7 @@ use std::{
     io::{Read, Seek, SeekFrom},
     path::Path,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -43,6 +43,16 @@ pub struct Live {
     pub figure: Option<Figure>,
 }
 
+/// Rows that are made ready for the search once, and only if something asks.
+pub(super) type LazyRules = LazyLock<RuleSet, Box<dyn FnOnce() -> RuleSet + Send>>;
+
+pub(super) fn rules(runbook: &Arc<Runbook>) -> Arc<LazyRules> {
+    let runbook = runbook.clone();
+    Arc::new(LazyLock::new(Box::new(move || {
+        RuleSet::of_runbook(&runbook.failures)
+    })))
+}
+
 /// By the name of the step.
 pub type AllLive = BTreeMap<String, Live>;
 
@@ -50,7 +60,7 @@ pub type AllLive = BTreeMap<String, Live>;
 pub(super) fn read_along(
     step: String,
     dir: &Path,
-    runbook: Arc<Runbook>,
+    rules: Arc<LazyRules>,
     told: watch::Sender<AllLive>,
 ) -> Stop {
     let over = Arc::new(AtomicBool::new(false));
@@ -58,18 +68,22 @@ pub(super) fn read_along(
     let started = std::thread::Builder::new()
         .name("read along".to_owned())
         .spawn(move || {
-            let own = RuleSet::of_runbook(&runbook.failures);
-            let mut along = Along {
-                look_up: LookUp::new([&own, library::library()]),
-                step: &step,
-                at: 0,
-                rest: Vec::new(),
-                still_since: Instant::now(),
-                figure: None,
-            };
+            let mut along = None;
             let mut last = Live::default();
-            while !ended.load(Ordering::Relaxed) {
+            loop {
                 std::thread::park_timeout(EVERY);
+                // Most steps have ended by now, and cost nothing.
+                if ended.load(Ordering::Relaxed) {
+                    break;
+                }
+                let along = along.get_or_insert_with(|| Along {
+                    look_up: LookUp::new([&**rules, library::library()]),
+                    step: &step,
+                    at: 0,
+                    rest: Vec::new(),
+                    still_since: Instant::now(),
+                    figure: None,
+                });
                 let now = along.look(&path);
                 if now != last {
                     last = now.clone();
@@ -141,10 +155,10 @@ impl Along<'_> {
         let end = memchr::memrchr(b'\n', &block).map_or(0, |n| n + 1);
         self.rest = block.split_off(end);
         // A meter that writes over itself never ends its line.
-        let meter = [&block[..], &self.rest[..]].concat();
-        let lines = meter.rsplit(|b| *b == b'\n' || *b == b'\r');
+        let ends = |b: &u8| *b == b'\n' || *b == b'\r';
+        let lines = self.rest.rsplit(ends).chain(block.rsplit(ends));
         let figure = lines
-            .take(20)
+            .take(21)
             .find_map(|line| live::figure(Clean::of_output(line).as_str()));
         self.figure = figure.or(self.figure.take());
         if !block.is_empty() {

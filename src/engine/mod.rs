@@ -117,6 +117,8 @@ pub(crate) struct Engine {
     summarized: Option<std::time::Instant>,
     progress: watch::Sender<Option<(String, CheckResult)>>,
     live: watch::Sender<along::AllLive>,
+    /// The runbook's failure rows, made ready for the search when they are first asked.
+    rules: Arc<along::LazyRules>,
 }
 
 impl Engine {

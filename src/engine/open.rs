@@ -163,6 +163,7 @@ fn begin(
         summarized: None,
         progress,
         live,
+        rules: along::rules(&runbook),
         dir: dir.clone(),
     };
     let record = |e: decide::Refusal| OpenError::Record(e.to_string());

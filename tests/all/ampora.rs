@@ -11,7 +11,7 @@ use crate::{
         PATIENCE,
         bin::{Run, attempts, step},
         free_port, need,
-        postgres::{Cluster, PASSWORD, owner_script, sql},
+        postgres::{Cluster, PASSWORD, sql},
         process::{Daemon, end_servers},
         tools::SecretManager,
         until,
@@ -20,7 +20,7 @@ use crate::{
 };
 use chrono::{DateTime, Duration, Utc};
 use rustix::process::Signal;
-use site::{KEY, Site, USER, assert_cause, assert_state, causes, fingerprint, log_of, shown};
+use site::{KEY, Site, USER, assert_cause, assert_state, causes, fingerprint, log_of};
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
 /// A new server beside the damaged one, restored from its backups; ended with this.
@@ -34,21 +34,9 @@ impl Restored {
         let cluster = &broken().cluster;
         let port = free_port();
         let data = cluster.folder().join(format!("ampora-{port}"));
-        site.set("pg_run", shown(owner_script()));
-        site.set(
-            "pg_bin",
-            shown(need("initdb", "postgresql-15").parent().unwrap()),
-        );
-        site.set("pg_data", shown(&data));
-        site.set("pg_conf", shown(&data.join("postgresql.conf")));
-        site.set("pg_sockets", shown(cluster.folder()));
-        site.set("backup_config", shown(&cluster.backup_config()));
-        site.set("stanza", "main");
+        site.set_new_server(&data, cluster.folder(), &cluster.backup_config(), port);
         site.set("new_stanza", format!("after-{port}"));
-        site.set("new_db_host", "127.0.0.1");
-        site.set("new_db_port", port.to_string());
         site.set_old_database(cluster.port());
-        site.set("tenants", TENANTS);
         Self { data, port }
     }
 

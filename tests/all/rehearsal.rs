@@ -2,10 +2,10 @@
 //! removed afterwards, and in between the two failures that only a restore finds.
 
 use crate::{
-    ampora::site::{KEY, Site, assert_cause, assert_state, causes, log_of, shown},
+    ampora::site::{KEY, Site, assert_cause, assert_state, causes, log_of},
     harness::{
         bin::{Run, attempts},
-        free_port, must, need,
+        free_port, must,
         postgres::{Cluster, owner_script},
         process::end_servers,
         scratch,
@@ -57,23 +57,21 @@ impl Scratch {
         );
         fs::write(&config, text).unwrap();
         let data = folder.join("data");
-        site.set("pg_run", shown(owner_script()));
-        site.set(
-            "pg_bin",
-            shown(need("initdb", "postgresql-15").parent().unwrap()),
-        );
-        site.set("pg_data", shown(&data));
-        site.set("pg_conf", shown(&data.join("postgresql.conf")));
-        site.set("pg_sockets", shown(&folder));
-        site.set("backup_config", shown(&config));
-        site.set("stanza", "main");
-        site.set("new_db_host", "127.0.0.1");
-        site.set("new_db_port", free_port().to_string());
-        site.set("tenants", TENANTS);
+        site.set_new_server(&data, &folder, &config, free_port());
         site.set("target", written(target));
         site.set_old_database(free_port());
         site.set_what_validation_needs();
         Self { site, folder, data }
+    }
+
+    /// For the backups of the damaged platform.
+    fn of_broken(manager: &SecretManager, versions: &[&str]) -> Self {
+        let broken = broken();
+        Self::of(
+            &broken.cluster,
+            keys(manager, versions),
+            broken.history.before,
+        )
     }
 
     fn text(&self, kind: &str) -> String {
@@ -160,11 +158,7 @@ fn keys(manager: &SecretManager, keys: &[&str]) -> Site {
 #[test]
 fn real_backups_are_rehearsed_in_a_scratch_place_which_is_proved_and_removed() {
     let manager = SecretManager::start();
-    let place = Scratch::of(
-        &broken().cluster,
-        keys(&manager, &[KEY]),
-        broken().history.before,
-    );
+    let place = Scratch::of_broken(&manager, &[KEY]);
     let run = place.drill().exits(0);
     assert_eq!(run.summary["state"], "recovered");
     assert_eq!(run.summary["mode"], "drill");
@@ -189,11 +183,7 @@ fn real_backups_are_rehearsed_in_a_scratch_place_which_is_proved_and_removed() {
 #[test]
 fn a_rehearsal_finds_that_the_master_key_was_rotated() {
     let manager = SecretManager::start();
-    let place = Scratch::of(
-        &broken().cluster,
-        keys(&manager, &["another-key", "the-key-of-today"]),
-        broken().history.before,
-    );
+    let place = Scratch::of_broken(&manager, &["another-key", "the-key-of-today"]);
     let run = place.drill().exits(1);
     assert_state(&run, &["restore", "read-all"], "succeeded");
     assert_state(&run, &["fetch"], "failed");
@@ -239,11 +229,7 @@ fn damage(file: &Path, at: u64) {
 #[test]
 fn a_rehearsal_finds_a_backup_that_is_listed_but_damaged_as_a_file() {
     let manager = SecretManager::start();
-    let place = Scratch::of(
-        &broken().cluster,
-        keys(&manager, &[KEY]),
-        broken().history.before,
-    );
+    let place = Scratch::of_broken(&manager, &[KEY]);
     damage(&largest(&place.folder.join("repo")), 4096);
     let run = place.drill().exits(1);
     // It is listed as whole.
@@ -293,11 +279,7 @@ fn a_rehearsal_finds_a_backup_that_is_whole_as_files_and_broken_inside() {
 #[test]
 fn a_place_that_is_not_proved_to_be_scratch_is_no_place_for_a_drill() {
     let manager = SecretManager::start();
-    let place = Scratch::of(
-        &broken().cluster,
-        keys(&manager, &[KEY]),
-        broken().history.before,
-    );
+    let place = Scratch::of_broken(&manager, &[KEY]);
     let home = &place.site.home;
     let file = home.write(
         "live.yaml",

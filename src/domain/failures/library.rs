@@ -128,12 +128,7 @@ fn read_row(r: &mut Reader, node: &Node, tool: &str) -> Option<Rule> {
         rule.output = signatures(r, &mut matches, "output");
         rule.all = signatures(r, &mut matches, "all");
         rule.unless = signatures(r, &mut matches, "unless");
-        for code in matches.names(r, "exit") {
-            match code.text.parse() {
-                Ok(number) => rule.exit.push(number),
-                Err(_) => r.error("wrong-type", code.at, "`exit` lists numbers", ""),
-            }
-        }
+        rule.exit = matches.codes(r, "exit");
         matches.done(r);
     }
     map.done(r);

@@ -168,10 +168,6 @@ impl RuleSet {
         [first..second, second..third, third..third + of.unless.len()]
     }
 
-    pub fn rule_of(&self, signature: usize) -> usize {
-        self.places[signature].0
-    }
-
     /// There is much to search: worth a tenth of a second beforehand.
     pub fn hurry(&self) {
         self.quicker

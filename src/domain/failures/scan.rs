@@ -88,17 +88,12 @@ impl Hits {
         self.found.get(&signature)
     }
 
-    pub fn found(&self) -> impl Iterator<Item = usize> {
-        self.found.keys().copied()
-    }
-
     /// What was found in a text that is no part of the log: it counts, and has no line number.
     pub fn beside(&mut self, found: Self, line: &Clean) {
-        for (signature, mut hit) in found.found {
+        for (signature, hit) in found.found {
             let known = self.found.entry(signature).or_default();
             known.count += 1;
             known.longest = known.longest.max(hit.longest);
-            hit.numbers.clear();
             if known.first.is_empty() {
                 known.first.push((0, line.clone()));
             }

@@ -1,54 +1,12 @@
 //! Finding a row by what somebody sees, in their own words: words may be misspelt, inflected or missing.
 
-use super::library::library;
+use super::{library::library, rules::Rule};
 use crate::domain::runbook::FailureRow;
 use std::collections::{HashMap, HashSet};
 
-/// A row as it is searched and shown, wherever it comes from.
-pub struct Entry {
-    pub id: String,
-    pub symptom: String,
-    pub cause: String,
-    pub fix: String,
-    pub source: String,
-    pub tools: Vec<String>,
-    pub output: Vec<String>,
-    pub exit: Vec<i64>,
-    pub probe: Option<String>,
-    pub go: Option<String>,
-    /// Of the runbook rather than of the library?
-    pub own: bool,
-}
-
-impl Entry {
-    fn of_runbook(row: &FailureRow) -> Self {
-        let output = row.matches.output.iter();
-        Self {
-            id: row.id.text.clone(),
-            symptom: row.symptom.clone(),
-            cause: row.cause.clone(),
-            fix: row.fix.clone(),
-            source: row.source.clone(),
-            tools: Vec::new(),
-            output: output.map(|r| r.as_str().to_owned()).collect(),
-            exit: row.matches.exit.clone(),
-            probe: row.probe.as_ref().map(|p| p.label()),
-            go: row.go.as_ref().map(|g| g.text.clone()),
-            own: true,
-        }
-    }
-
-    /// What it says, the symptom weighing most.
-    fn fields(&self) -> [(f64, String); 4] {
-        let [symptom, cause, fix] = [&self.symptom, &self.cause, &self.fix].map(String::clone);
-        let name = format!("{} {}", self.id, self.tools.join(" "));
-        [(3.0, symptom), (2.0, cause), (1.0, fix), (2.0, name)]
-    }
-}
-
 /// All rows there are: the runbook's own, then the library's.
 pub struct Table {
-    pub entries: Vec<Entry>,
+    own: Vec<Rule>,
     /// Each entry's words, and how much each weighs there.
     words: Vec<HashMap<String, f64>>,
     /// On how many rows a word stands.
@@ -57,26 +15,14 @@ pub struct Table {
 
 impl Table {
     pub fn of(rows: &[FailureRow]) -> Self {
-        let shipped = library().rules().iter().map(|rule| Entry {
-            id: rule.id.clone(),
-            symptom: rule.symptom.clone(),
-            cause: rule.cause.clone(),
-            fix: rule.fix.clone(),
-            source: rule.source.clone(),
-            tools: rule.tools.clone(),
-            output: rule.output.iter().map(|s| s.as_str().to_owned()).collect(),
-            exit: rule.exit.clone(),
-            probe: rule.probe.as_ref().map(|p| p.label()),
-            go: None,
-            own: false,
-        });
-        let entries: Vec<Entry> = rows.iter().map(Entry::of_runbook).chain(shipped).collect();
+        let own: Vec<Rule> = rows.iter().map(Rule::of_runbook).collect();
         let mut spread: HashMap<String, usize> = HashMap::new();
-        let words = entries
+        let words = own
             .iter()
-            .map(|entry| {
+            .chain(library().rules())
+            .map(|rule| {
                 let mut all: HashMap<String, f64> = HashMap::new();
-                for (weight, text) in entry.fields() {
+                for (weight, text) in fields(rule) {
                     for word in split(&text) {
                         let known = all.entry(word).or_default();
                         *known = known.max(weight);
@@ -88,10 +34,22 @@ impl Table {
                 all
             })
             .collect();
-        Self {
-            entries,
-            words,
-            spread,
+        Self { own, words, spread }
+    }
+
+    pub fn len(&self) -> usize {
+        self.words.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    pub fn row(&self, place: usize) -> &Rule {
+        let shipped = library().rules();
+        match place.checked_sub(self.own.len()) {
+            Some(place) => &shipped[place],
+            None => &self.own[place],
         }
     }
 
@@ -100,7 +58,7 @@ impl Table {
         let mut typed: Vec<String> = split(typed).collect();
         typed.dedup();
         if typed.is_empty() {
-            return (0..self.entries.len()).collect();
+            return (0..self.len()).collect();
         }
         // Each word is compared once with every word that there is.
         let known: Vec<(f64, HashMap<&str, f64>)> = typed
@@ -130,7 +88,7 @@ impl Table {
                         said += weight * like;
                     }
                 }
-                let own = if self.entries[at].own { 1.3 } else { 1.0 };
+                let own = if self.row(at).own { 1.3 } else { 1.0 };
                 (said >= 0.4 * all && score > 0.0).then_some((score * own, at))
             })
             .collect();
@@ -140,7 +98,7 @@ impl Table {
 
     /// Rare words say more. One that stands nowhere may be a slip, or ours not to know.
     fn weight(&self, word: &str) -> f64 {
-        let rows = self.entries.len() as f64;
+        let rows = self.len() as f64;
         let on = self.spread.get(word).copied().unwrap_or(20) as f64;
         (rows / on).ln().max(0.3)
     }
@@ -156,6 +114,13 @@ impl Table {
         }
         found
     }
+}
+
+/// What a row says, the symptom weighing most.
+fn fields(rule: &Rule) -> [(f64, String); 4] {
+    let [symptom, cause, fix] = [&rule.symptom, &rule.cause, &rule.fix].map(String::clone);
+    let name = format!("{} {}", rule.id, rule.tools.join(" "));
+    [(3.0, symptom), (2.0, cause), (1.0, fix), (2.0, name)]
 }
 
 fn likeness(typed: &str, known: &str) -> f64 {
@@ -209,7 +174,7 @@ mod tests {
     fn found(typed: &str) -> Vec<String> {
         let table = Table::of(&[]);
         let rows = table.search(typed).into_iter().take(5);
-        rows.map(|at| &table.entries[at])
+        rows.map(|at| table.row(at))
             .map(|e| format!("{} {}", e.symptom, e.cause).to_lowercase())
             .collect()
     }
@@ -237,7 +202,7 @@ mod tests {
     #[test]
     fn nothing_typed_shows_everything() {
         let table = Table::of(&[]);
-        assert_eq!(table.search(" the ").len(), table.entries.len());
-        assert!(table.entries.len() >= 150);
+        assert_eq!(table.search(" the ").len(), table.len());
+        assert!(table.len() >= 150);
     }
 }

@@ -551,12 +551,7 @@ fn read_match(r: &mut Reader, node: &Node) -> Match {
             ),
         }
     }
-    for code in map.names(r, "exit") {
-        match code.text.parse() {
-            Ok(number) => found.exit.push(number),
-            Err(_) => r.error("wrong-type", code.at, "`exit` lists numbers", ""),
-        }
-    }
+    found.exit = map.codes(r, "exit");
     map.done(r);
     found
 }

@@ -350,6 +350,18 @@ impl<'a> Map<'a> {
         self.get(key).map(|n| r.names(n, key)).unwrap_or_default()
     }
 
+    /// Exit codes.
+    pub fn codes(&mut self, r: &mut Reader, key: &'static str) -> Vec<i64> {
+        let mut found = Vec::new();
+        for code in self.names(r, key) {
+            match code.text.parse() {
+                Ok(number) => found.push(number),
+                Err(_) => r.error("wrong-type", code.at, format!("`{key}` lists numbers"), ""),
+            }
+        }
+        found
+    }
+
     pub fn texts(&mut self, r: &mut Reader, key: &'static str) -> Vec<String> {
         self.get(key).map(|n| r.texts(n, key)).unwrap_or_default()
     }

@@ -3,7 +3,7 @@
 use super::{Screen, Typing, View, Want};
 use crate::{
     domain::{
-        failures::search::{Entry, Table},
+        failures::{rules::Rule, search::Table},
         runbook::find_step,
     },
     tui::{
@@ -41,7 +41,7 @@ impl Failures {
     }
 
     /// The rows that fit what was typed, best first.
-    fn rows(&mut self) -> Vec<&Entry> {
+    fn rows(&mut self) -> Vec<&Rule> {
         let typed = self
             .field
             .as_ref()
@@ -51,7 +51,7 @@ impl Failures {
             self.found = Some((typed, places));
         }
         let places = self.found.iter().flat_map(|(_, places)| places);
-        places.map(|at| &self.table.entries[*at]).collect()
+        places.map(|at| self.table.row(*at)).collect()
     }
 }
 
@@ -77,7 +77,7 @@ impl Screen for Failures {
     /// ```
     fn draw(&mut self, frame: &mut Frame<'_>, area: Rect, at: &View) {
         let theme = at.theme;
-        let (all, words) = (self.table.entries.len(), self.words.clone());
+        let (all, words) = (self.table.len(), self.words.clone());
         let mut cursor = std::mem::take(&mut self.cursor);
         let rows = self.rows();
         let title = match words.as_str() {
@@ -182,7 +182,7 @@ impl Screen for Failures {
     }
 }
 
-fn facts(row: &Entry, at: &View, cells: usize) -> Vec<Line<'static>> {
+fn facts(row: &Rule, at: &View, cells: usize) -> Vec<Line<'static>> {
     let (strong, plain) = (at.theme.style(Role::Strong), at.theme.style(Role::Plain));
     let mut lines = Vec::new();
     let mut fact = |label: &str, words: &str| {
@@ -200,11 +200,14 @@ fn facts(row: &Entry, at: &View, cells: usize) -> Vec<Line<'static>> {
     fact("cause", &row.cause);
     fact("fix", &row.fix);
     for pattern in &row.output {
-        fact("output", pattern);
+        fact("output", pattern.as_str());
     }
     let codes: Vec<String> = row.exit.iter().map(ToString::to_string).collect();
     fact("exit", &codes.join(", "));
-    fact("probe", row.probe.as_deref().unwrap_or(""));
+    fact(
+        "probe",
+        &row.probe.as_ref().map_or_else(String::new, |p| p.label()),
+    );
     fact("go", row.go.as_deref().unwrap_or(""));
     fact("source", &row.source);
     lines

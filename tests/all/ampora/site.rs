@@ -3,15 +3,15 @@
 
 use crate::harness::{
     bin::{Blackstart, Run, attempts, step},
-    free_port,
+    free_port, need,
     oidc::{self, Provider},
     platform_api::{Api, Reply, Request},
-    postgres::PASSWORD,
+    postgres::{PASSWORD, owner_script},
     search_path,
     tls::{Authority, Pair, TlsServer, Valid},
     tools::{ACCOUNT, REGION, SecretManager, own_tools},
 };
-use crate::platform::written;
+use crate::platform::{TENANTS, written};
 use chrono::Utc;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -136,6 +136,29 @@ impl Site {
         self.set("db_name", "arbitex");
         self.set("db_user", "postgres");
         self.set("db_tls", "disable");
+    }
+
+    /// Where the database is restored to, and from which backups.
+    pub(crate) fn set_new_server(
+        &mut self,
+        data: &Path,
+        sockets: &Path,
+        backups: &Path,
+        port: u16,
+    ) {
+        self.set("pg_run", shown(owner_script()));
+        self.set(
+            "pg_bin",
+            shown(need("initdb", "postgresql-15").parent().unwrap()),
+        );
+        self.set("pg_data", shown(data));
+        self.set("pg_conf", shown(&data.join("postgresql.conf")));
+        self.set("pg_sockets", shown(sockets));
+        self.set("backup_config", shown(backups));
+        self.set("stanza", "main");
+        self.set("new_db_host", "127.0.0.1");
+        self.set("new_db_port", port.to_string());
+        self.set("tenants", TENANTS);
     }
 
     pub(crate) fn agent_shows(&mut self, pair: &Pair) {
