@@ -250,6 +250,9 @@ impl Block<'_> {
             .filter_map(|(signature, asked)| Some((*signature, asked.unasked?)))
             .collect();
         for (signature, start) in left {
+            if let Some(hit) = self.hits.found.get_mut(&signature) {
+                hit.count -= 1;
+            }
             self.ask(signature, start, start);
         }
     }
@@ -394,7 +397,7 @@ mod tests {
         let flood = "connection refused\n".repeat(10_000);
         let found = scan(&set, flood.as_bytes());
         let hit = found.get(0).expect("it was found");
-        assert!(hit.count >= 10_000, "{}", hit.count);
+        assert_eq!(hit.count, 10_000);
         assert!(hit.lines().count() <= 2 * KEPT);
         assert_eq!(hit.last.last().map(|(n, _)| *n), Some(10_000));
     }

@@ -92,7 +92,6 @@ fn rule(left: &str, right: &str, cells: usize, at: &View) -> Line<'static> {
     )
 }
 
-/// Everything about a step, as lines.
 /// Is it about this step, or about the procedure or path that begins with it?
 fn is_near(reference: &Reference, step: &PlannedStep, at: &View) -> bool {
     let Some(near) = reference.near.as_ref() else {
@@ -111,6 +110,7 @@ fn is_near(reference: &Reference, step: &PlannedStep, at: &View) -> bool {
     names_step(full, &near.text) || first()
 }
 
+/// Everything about a step, as lines.
 fn lines(step: &PlannedStep, starting: bool, at: &View, cells: usize) -> Vec<Line<'static>> {
     let theme = at.theme;
     let (strong, plain) = (theme.style(Role::Strong), theme.style(Role::Plain));
@@ -118,6 +118,14 @@ fn lines(step: &PlannedStep, starting: bool, at: &View, cells: usize) -> Vec<Lin
     if starting {
         let words = "looking at the target before it starts…";
         lines.push(Line::styled(words, theme.style(Role::Busy)));
+    }
+    // Above what it runs: a question that waits is seen on the smallest screen.
+    if let Some(live) = at
+        .live
+        .get(&step.plan.step)
+        .filter(|_| step.running().is_some())
+    {
+        lines.extend(so_far(live, at, cells));
     }
     if let Some(reason) = step.reason() {
         lines.extend(text::labelled("       ", &reason, cells, strong, plain));
@@ -168,13 +176,6 @@ fn lines(step: &PlannedStep, starting: bool, at: &View, cells: usize) -> Vec<Lin
     {
         lines.push(Line::raw(""));
         lines.extend(evidence::lines(progress, cells, theme));
-    }
-    if let Some(live) = at
-        .live
-        .get(&step.plan.step)
-        .filter(|_| step.running().is_some())
-    {
-        lines.extend(so_far(live, at, cells));
     }
     let mut attempts = step.attempts.iter().rev();
     if let Some(last) = attempts.next() {
@@ -414,6 +415,22 @@ mod tests {
         ] {
             assert!(drawn.contains(words), "{words}:\n{drawn}");
         }
+    }
+
+    #[test]
+    fn a_running_step_that_waits_for_an_answer_says_so_on_a_small_screen() {
+        let mut at = fixture::view();
+        let running = |s: &PlannedStep| s.running().is_some();
+        let index = at.incident.steps.iter().position(running);
+        let index = index.expect("the fixture has a running step");
+        let name = at.incident.steps[index].plan.step.clone();
+        let live = Live {
+            asks: Some("Password for user app: ".into()),
+            ..Live::default()
+        };
+        at.live.insert(name, live);
+        let drawn = detail(&at, index, 12);
+        assert!(drawn.contains("WAITS  for an answer: Password"), "{drawn}");
     }
 
     #[test]
