@@ -295,25 +295,9 @@ impl Call {
         Ok(object)
     }
 
-    /// The body, in JSON or in YAML.
+    /// The body, whatever it is written in.
     pub(super) fn parsed(&self) -> Result<Value, Status> {
-        if let Ok(value) = serde_json::from_slice::<Value>(&self.body) {
-            return Ok(value);
-        }
-        if protobuf::is_one(&self.body) {
-            return protobuf::read(&self.body).ok_or_else(|| {
-                Status::bad_request("the sandbox reads this kind as JSON only: give a manifest")
-            });
-        }
-        if self.content.ends_with("yaml") {
-            let read = crate::domain::yaml::read(&self.body).map_err(|finding| {
-                Status::bad_request(format!("error decoding YAML: {}", finding.message))
-            })?;
-            return Ok(read.to_json());
-        }
-        Err(Status::bad_request(
-            "the object provided is unrecognized: it is not JSON",
-        ))
+        parsed(&self.body, &self.content)
     }
 
     /// Whether what was sent is of the kind that the path names.
@@ -358,6 +342,27 @@ impl Call {
             subresource: self.subresource.clone(),
         }
     }
+}
+
+/// A body in JSON, in YAML, or in kubectl's binary form.
+pub(super) fn parsed(body: &[u8], content: &str) -> Result<Value, Status> {
+    if let Ok(value) = serde_json::from_slice::<Value>(body) {
+        return Ok(value);
+    }
+    if protobuf::is_one(body) {
+        return protobuf::read(body).ok_or_else(|| {
+            Status::bad_request("the sandbox reads this kind as JSON only: give a manifest")
+        });
+    }
+    if content.ends_with("yaml") {
+        let read = crate::domain::yaml::read(body).map_err(|finding| {
+            Status::bad_request(format!("error decoding YAML: {}", finding.message))
+        })?;
+        return Ok(read.to_json());
+    }
+    Err(Status::bad_request(
+        "the object provided is unrecognized: it is not JSON",
+    ))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{
     Inner, discovery,
     kinds::REVIEWS,
     parts, proxy, removal,
-    request::{Call, Place, User, place},
+    request::{self, Call, Place, User, place},
     status::{Status, answer as json_answer, raw},
     verbs, watch,
 };
@@ -14,14 +14,12 @@ use axum::{
 };
 use http::{HeaderMap, Method, Request, header, request::Parts};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// The largest body that is read, in bytes.
 const LARGEST: usize = 16 << 20;
-const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-/// What clients since 1.27 ask for: the other is no media type by the letter.
-const PROTOBUF_SINCE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// With a dot where clients ask with an @, which is no media type by the letter: recent ones refuse it.
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// Answers a request.
 pub(super) async fn answer(inner: &Arc<Inner>, mut request: Request<Incoming>) -> Response {
@@ -140,11 +138,7 @@ fn described(
         ("/openapi/v2", _) => {
             let accept = headers.get(header::ACCEPT).and_then(|a| a.to_str().ok());
             if accept.is_some_and(|a| a.contains("protobuf")) {
-                let kind = match accept.is_some_and(|a| a.contains("spec.v2.v1.0")) {
-                    true => PROTOBUF_SINCE,
-                    false => PROTOBUF,
-                };
-                return Ok(raw(200, kind, discovery::schema(&inner.version)));
+                return Ok(raw(200, PROTOBUF, discovery::schema(&inner.version)));
             }
             Some(discovery::schema_json(&inner.version))
         }
@@ -178,8 +172,9 @@ fn reviewed(
     if user.groups.iter().any(|g| g == "system:unauthenticated") {
         return Err(stranger(user, parts.uri.path()));
     }
-    let body = serde_json::from_slice::<Value>(body)
-        .map_err(|e| Status::bad_request(format!("the object provided is unrecognized: {e}")))?;
+    let content = parts.headers.get(header::CONTENT_TYPE);
+    let content = content.and_then(|c| c.to_str().ok()).unwrap_or_default();
+    let body = request::parsed(body, content)?;
     Ok(json_answer(201, &parts::review(kind, version, user, &body)))
 }
 
