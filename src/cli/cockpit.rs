@@ -1,7 +1,8 @@
 //! The full-screen cockpit: what the terminal is given, and what is said when it is given back.
 
 use super::{
-    Exit, Failure, ResumeArgs, drill,
+    Exit, Failure, drill,
+    given::ResumeArgs,
     headless::{environment, which},
     incidents::secrets_of,
     load::{Found, SHIPPED, store_error},

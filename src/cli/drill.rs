@@ -2,8 +2,9 @@
 
 use super::{
     Exit, Failure,
+    given::DrillArgs,
     load::{SHIPPED, store_error},
-    say,
+    rehearsal, say,
     settings::Settings,
     sites::Place,
 };
@@ -24,6 +25,7 @@ use crate::{
 };
 use serde_json::Value;
 use std::{
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -32,19 +34,22 @@ use std::{
 /// How long a sandbox may take to be built.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-pub(super) struct Wanted<'a> {
-    pub runbook: Option<&'a str>,
-    pub scenario: Option<&'a str>,
-    pub seed: Option<u64>,
-    pub headless: bool,
-    pub detour: bool,
-    pub keep: bool,
-    pub real_control_plane: bool,
-    pub set: &'a [String],
-    pub json: bool,
+/// `blackstart drill`, whichever of its ways.
+pub(super) fn go(settings: &Settings, args: DrillArgs) -> Result<Exit, Failure> {
+    if args.clean {
+        return clean(settings);
+    }
+    if args.site.is_some() {
+        return rehearsal::rehearse(settings, args);
+    }
+    let any = args.shell && args.scenario.is_none() && args.runbook.is_none();
+    if any && let Some(sandbox) = Sandbox::up(settings)? {
+        return sandbox.shell(&args.command);
+    }
+    drill(settings, &args)
 }
 
-pub(super) fn drill(settings: &Settings, wanted: &Wanted<'_>) -> Result<Exit, Failure> {
+fn drill(settings: &Settings, wanted: &DrillArgs) -> Result<Exit, Failure> {
     if launch::inside().is_some() {
         return Err(Failure::usage(
             "this shell is in a sandbox already",
@@ -71,7 +76,7 @@ pub(super) fn drill(settings: &Settings, wanted: &Wanted<'_>) -> Result<Exit, Fa
         runbook: scenario.runbook.clone(),
         scenario: scenario.id.clone(),
         seed,
-        real_control_plane: wanted.real_control_plane,
+        real_control_plane: wanted.control_plane == "real",
         asked_at: clock::now(),
     };
     let folder = Folder::of(&root, &order.id);
@@ -82,9 +87,10 @@ pub(super) fn drill(settings: &Settings, wanted: &Wanted<'_>) -> Result<Exit, Fa
         scenario,
         root,
     };
-    let ended = match wanted.headless {
-        true => sandbox.headless(wanted),
-        false => sandbox.cockpit(wanted.set),
+    let ended = match (wanted.headless, wanted.shell) {
+        (true, _) => sandbox.headless(wanted),
+        (_, true) => sandbox.shell(&wanted.command),
+        _ => sandbox.cockpit(&wanted.set),
     };
     if wanted.keep {
         super::say(&format!(
@@ -97,9 +103,9 @@ pub(super) fn drill(settings: &Settings, wanted: &Wanted<'_>) -> Result<Exit, Fa
 }
 
 /// The one that was named, or one of those of the runbook by the seed.
-fn choose(wanted: &Wanted<'_>, seed: u64) -> Result<Scenario, Failure> {
+fn choose(wanted: &DrillArgs, seed: u64) -> Result<Scenario, Failure> {
     let runbooks: Vec<&str> = SHIPPED.iter().map(|(id, _)| *id).collect();
-    if let Some(id) = wanted.scenario {
+    if let Some(id) = wanted.scenario.as_deref() {
         let found = Scenario::shipped(id).ok_or_else(|| {
             let all: Vec<&str> = scenario::SHIPPED.iter().map(|(id, _)| *id).collect();
             Failure::usage(
@@ -107,15 +113,15 @@ fn choose(wanted: &Wanted<'_>, seed: u64) -> Result<Scenario, Failure> {
                 crate::domain::finding::did_you_mean(id, all),
             )
         })?;
-        return match wanted.runbook {
-            Some(runbook) if runbook != found.runbook => Err(Failure::usage(
+        return match &wanted.runbook {
+            Some(runbook) if *runbook != found.runbook => Err(Failure::usage(
                 format!("the scenario `{id}` is for the runbook `{}`", found.runbook),
                 format!("blackstart drill {} --scenario {id}", found.runbook),
             )),
             _ => Ok(found),
         };
     }
-    let runbook = wanted.runbook.unwrap_or(runbooks[0]);
+    let runbook = wanted.runbook.as_deref().unwrap_or(runbooks[0]);
     let mut all = scenario::of_runbook(runbook);
     if all.is_empty() {
         return Err(Failure::usage(
@@ -127,7 +133,7 @@ fn choose(wanted: &Wanted<'_>, seed: u64) -> Result<Scenario, Failure> {
     Ok(all.swap_remove(at))
 }
 
-fn build(folder: &Folder, order: &Order, wanted: &Wanted<'_>) -> Result<State, Failure> {
+fn build(folder: &Folder, order: &Order, wanted: &DrillArgs) -> Result<State, Failure> {
     let broken = |e: std::io::Error| {
         if !wanted.keep {
             let _ = launch::clean(folder);
@@ -157,17 +163,30 @@ struct Sandbox {
 }
 
 impl Sandbox {
+    /// The one that is up; the newest, where several are.
+    fn up(settings: &Settings) -> Result<Option<Self>, Failure> {
+        let root = settings.store_to_look()?.root().to_owned();
+        let newest = Folder::all(&root)
+            .into_iter()
+            .filter(Folder::lives)
+            .max_by(|a, b| a.id().cmp(&b.id()));
+        Ok(newest.and_then(|folder| Self::of(folder, root)))
+    }
+
+    /// `None` where its folder does not tell what it is.
+    fn of(folder: Folder, root: PathBuf) -> Option<Self> {
+        let scenario = Scenario::shipped(&folder.order().ok()?.scenario)?;
+        Some(Self {
+            state: folder.state()?,
+            folder,
+            scenario,
+            root,
+        })
+    }
+
     fn command(&self) -> Result<Command, Failure> {
-        let broken = |e: std::io::Error| {
-            Failure::new(
-                Exit::Failed,
-                format!("the sandbox cannot be entered: {e}"),
-                "",
-            )
-        };
-        let mut command = launch::enter(&self.folder, &self.state).map_err(broken)?;
-        command.env("BLACKSTART_STATE_DIR", &self.root);
-        Ok(command)
+        let program = std::env::current_exe().map_err(cannot_enter)?;
+        self.beside(&[program])
     }
 
     fn site(&self) -> PathBuf {
@@ -194,8 +213,32 @@ impl Sandbox {
         Ok(exit(Self::run(command)?))
     }
 
+    /// A shell where the steps of the drill run, or one command of it.
+    fn shell(&self, words: &[OsString]) -> Result<Exit, Failure> {
+        let usual = || std::env::var_os("SHELL").unwrap_or_else(|| "bash".into());
+        let own = [usual()];
+        let words = match words {
+            [] => {
+                eprintln!(
+                    "  a shell in {}: `exit` leaves it, and kubectl, az, aws, psql and redis-cli act on the sandbox",
+                    self.folder.id()
+                );
+                &own[..]
+            }
+            words => words,
+        };
+        Ok(Exit::Other(Self::run(self.beside(words)?)?))
+    }
+
+    /// A command of a person beside the cockpit.
+    fn beside(&self, words: &[impl AsRef<OsStr>]) -> Result<Command, Failure> {
+        let mut command = launch::enter(&self.folder, &self.state, words).map_err(cannot_enter)?;
+        command.env("BLACKSTART_STATE_DIR", &self.root);
+        Ok(command)
+    }
+
     /// The good way, or the one that goes astray first.
-    fn headless(&self, wanted: &Wanted<'_>) -> Result<Exit, Failure> {
+    fn headless(&self, wanted: &DrillArgs) -> Result<Exit, Failure> {
         let moves: &[Move] = match wanted.detour && !self.scenario.detour.is_empty() {
             true => &self.scenario.detour,
             false => &self.scenario.way,
@@ -217,18 +260,9 @@ impl Sandbox {
     fn step(&self, one: &Move, json: bool) -> Result<u8, Failure> {
         let facts = &self.state.facts;
         if !one.by_hand.is_empty() {
-            let mut nsenter = self.command()?;
             let script = crate::domain::drill::filled(&one.by_hand, facts);
-            // The words before ours are those of nsenter.
-            let mut hand = Command::new("nsenter");
-            hand.args(nsenter.get_args().take_while(|a| *a != "--"))
-                .args(["--", "bash", "-c", &script]);
-            for (name, value) in nsenter.get_envs() {
-                if let Some(value) = value {
-                    hand.env(name, value);
-                }
-            }
-            nsenter.stdin(Stdio::null());
+            let mut hand = self.beside(&["bash", "-c", &script])?;
+            hand.stdin(Stdio::null());
             return Self::run(hand);
         }
         let mut command = self.command()?;
@@ -300,6 +334,14 @@ impl Sandbox {
             )),
         }
     }
+}
+
+fn cannot_enter(e: std::io::Error) -> Failure {
+    Failure::new(
+        Exit::Failed,
+        format!("the sandbox cannot be entered: {e}"),
+        "",
+    )
 }
 
 fn exit(code: u8) -> Exit {
@@ -385,31 +427,14 @@ pub(super) fn resume(settings: &Settings, incident: Option<&str>) -> Result<Opti
     let root = store.root().to_owned();
     let folder = Folder::of(&root, &site.name);
     let again = std::env::args_os().skip(1);
-    let broken = |e: std::io::Error| {
-        Failure::new(
-            Exit::Failed,
-            format!("the sandbox cannot be entered: {e}"),
-            "",
-        )
-    };
-    let Some(state) = folder.state().filter(|_| folder.lives()) else {
+    if folder.state().is_none() || !folder.lives() {
         say("the sandbox of this drill has ended: nothing of it can be reached any more");
-        let mut command = launch::enter_nowhere().map_err(broken)?;
+        let mut command = launch::enter_nowhere().map_err(cannot_enter)?;
         command.env("BLACKSTART_STATE_DIR", &root).args(again);
         return Ok(Some(exit(Sandbox::run(command)?)));
-    };
-    let scenario = folder
-        .order()
-        .ok()
-        .and_then(|o| Scenario::shipped(&o.scenario));
-    let scenario = scenario
+    }
+    let sandbox = Sandbox::of(folder, root)
         .ok_or_else(|| Failure::new(Exit::Failed, "the scenario of this drill is not known", ""))?;
-    let sandbox = Sandbox {
-        folder,
-        state,
-        scenario,
-        root,
-    };
     let mut command = sandbox.command()?;
     command.args(again);
     let ended = Sandbox::run(command).map(exit);

@@ -4,6 +4,7 @@ mod authors;
 mod cockpit;
 mod drill;
 mod explain;
+mod given;
 mod headless;
 mod history;
 mod incidents;
@@ -15,7 +16,8 @@ mod rehearsal;
 mod settings;
 mod sites;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
+use given::{DrillArgs, ResumeArgs, RunArgs};
 use std::{
     io::Write,
     path::PathBuf,
@@ -32,6 +34,8 @@ pub enum Exit {
     PersonNeeded,
     OutsideRto,
     WrongTarget,
+    /// That of a command which ran for somebody.
+    Other(u8),
 }
 
 impl Exit {
@@ -43,6 +47,7 @@ impl Exit {
             Self::PersonNeeded => 3,
             Self::OutsideRto => 4,
             Self::WrongTarget => 5,
+            Self::Other(code) => code,
         }
     }
 }
@@ -107,51 +112,7 @@ enum Command {
         set: Vec<String>,
     },
     /// Rehearse in a sandbox in which something is broken
-    Drill {
-        /// A shipped runbook
-        runbook: Option<String>,
-        /// What is broken; without it, the seed decides
-        #[arg(long, value_name = "NAME")]
-        scenario: Option<String>,
-        /// At a rehearsal site, with real backups, instead of in a sandbox
-        #[arg(long, value_name = "NAME", conflicts_with_all = ["scenario", "seed", "detour", "clean"])]
-        site: Option<String>,
-        /// At a rehearsal site: what to rehearse, in this order
-        #[arg(long = "go", value_name = "PROCEDURE[/PATH]", requires = "site")]
-        go: Vec<String>,
-        /// Approve what destroys, by the name that would be typed
-        #[arg(long, value_name = "STEP=NAME", requires = "site")]
-        approve: Vec<String>,
-        /// A manual step is done
-        #[arg(long, value_name = "STEP", requires = "site")]
-        confirm: Vec<String>,
-        /// Whom a system may turn out to be: HOST:PORT, its own identifier, or both
-        #[arg(long, value_name = "SYSTEM=FP", requires = "site")]
-        accept_identity: Vec<String>,
-        /// The same seed makes the same sandbox
-        #[arg(long, value_name = "N")]
-        seed: Option<u64>,
-        /// A value for the cockpit, as of `open`
-        #[arg(long = "set", value_name = "NAME=VALUE")]
-        set: Vec<String>,
-        /// Without the cockpit, by the scenario's own good way: for CI and cron
-        #[arg(long)]
-        headless: bool,
-        /// Headless, and astray first
-        #[arg(long, requires = "headless")]
-        detour: bool,
-        /// What answers for clusters; a real one is that of KUBEBUILDER_ASSETS
-        #[arg(long, default_value = "simulated", value_parser = ["simulated", "real"])]
-        control_plane: String,
-        /// Leave the sandbox, or the scratch place of a rehearsal, up afterwards
-        #[arg(long, requires = "headless")]
-        keep: bool,
-        /// End and remove every sandbox that is left
-        #[arg(long, conflicts_with_all = ["runbook", "scenario", "seed", "headless"])]
-        clean: bool,
-        #[arg(long, requires = "headless")]
-        json: bool,
-    },
+    Drill(Box<DrillArgs>),
     /// What the output of a failed command means: likely causes, best first
     Explain {
         /// Logs; standard input without any, or for `-`
@@ -310,69 +271,6 @@ enum SiteCommand {
     },
 }
 
-#[derive(Args)]
-struct ResumeArgs {
-    /// The incident; not needed where only one is open
-    incident: Option<String>,
-    /// Without the cockpit: adopt what runs and wait for it
-    #[arg(long)]
-    headless: bool,
-    /// Go on with the plan afterwards
-    #[arg(long = "continue", requires = "headless")]
-    go_on: bool,
-    /// Run a step once more
-    #[arg(long, value_name = "STEP", requires = "headless")]
-    retry: Vec<String>,
-    /// Leave a step out
-    #[arg(long, value_name = "STEP=REASON", requires = "headless")]
-    skip: Vec<String>,
-    #[command(flatten)]
-    given: GivenArgs,
-}
-
-#[derive(Args)]
-struct RunArgs {
-    /// A shipped runbook, or a file
-    runbook: String,
-    /// What to recover, in this order
-    #[arg(long = "go", value_name = "PROCEDURE[/PATH]", required = true)]
-    go: Vec<String>,
-    #[arg(long, value_name = "ID")]
-    severity: Option<String>,
-    /// Where: a name in the config folder, or a file
-    #[arg(long, value_name = "NAME")]
-    site: Option<String>,
-    /// When it began: RFC 3339, `25m` ago, or now
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
-    /// Trust the runbook's bytes
-    #[arg(long)]
-    trust: bool,
-    /// A rehearsal that fails is removed all the same.
-    #[arg(skip)]
-    tear_down: bool,
-    #[command(flatten)]
-    given: GivenArgs,
-}
-
-#[derive(Args, Clone, Default)]
-struct GivenArgs {
-    /// A value; never a secret
-    #[arg(long = "set", value_name = "NAME=VALUE")]
-    set: Vec<String>,
-    /// Approve what destroys, by the name that would be typed
-    #[arg(long, value_name = "STEP=NAME")]
-    approve: Vec<String>,
-    /// A manual step is done
-    #[arg(long, value_name = "STEP")]
-    confirm: Vec<String>,
-    /// Whom a system may turn out to be: HOST:PORT, its own identifier, or both
-    #[arg(long, value_name = "SYSTEM=FP")]
-    accept_identity: Vec<String>,
-    #[arg(long)]
-    json: bool,
-}
-
 /// Runs the program; everything below returns what to exit with.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -464,61 +362,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             why,
             json,
         }),
-        Some(Command::Drill { clean: true, .. }) => drill::clean(&settings),
-        Some(Command::Drill {
-            runbook,
-            headless,
-            keep,
-            json,
-            set,
-            site: Some(site),
-            go,
-            approve,
-            confirm,
-            accept_identity,
-            ..
-        }) => rehearsal::rehearse(
-            &settings,
-            &rehearsal::Wanted {
-                runbook,
-                site,
-                go,
-                headless,
-                keep,
-                given: GivenArgs {
-                    set,
-                    approve,
-                    confirm,
-                    accept_identity,
-                    json,
-                },
-            },
-        ),
-        Some(Command::Drill {
-            runbook,
-            scenario,
-            seed,
-            headless,
-            detour,
-            keep,
-            json,
-            control_plane,
-            set,
-            ..
-        }) => drill::drill(
-            &settings,
-            &drill::Wanted {
-                runbook: runbook.as_deref(),
-                scenario: scenario.as_deref(),
-                seed,
-                headless,
-                detour,
-                keep,
-                real_control_plane: control_plane == "real",
-                set: &set,
-                json,
-            },
-        ),
+        Some(Command::Drill(args)) => drill::go(&settings, *args),
         Some(Command::Resume(args)) => match drill::resume(&settings, args.incident.as_deref())? {
             Some(exit) => Ok(exit),
             None if args.headless => headless::resume(&settings, &args),

@@ -1,21 +1,24 @@
 //! `blackstart drill --site`: the drill that auditors ask for, with real backups in a scratch place.
 
 use super::{
-    Exit, Failure, GivenArgs, RunArgs, cockpit, headless, load::SHIPPED, settings::Settings, sites,
+    Exit, Failure, cockpit,
+    given::{DrillArgs, GivenArgs, RunArgs},
+    headless,
+    load::SHIPPED,
+    settings::Settings,
+    sites,
 };
 use crate::domain::site::SiteKind;
 
-pub(super) struct Wanted {
-    pub runbook: Option<String>,
-    pub site: String,
-    pub go: Vec<String>,
-    pub headless: bool,
-    pub keep: bool,
-    pub given: GivenArgs,
-}
-
-pub(super) fn rehearse(settings: &Settings, wanted: &Wanted) -> Result<Exit, Failure> {
-    let place = sites::find(settings, &wanted.site)?;
+pub(super) fn rehearse(settings: &Settings, wanted: DrillArgs) -> Result<Exit, Failure> {
+    let name = wanted.site.unwrap_or_default();
+    if wanted.keep && !wanted.headless {
+        return Err(Failure::usage(
+            "in the cockpit, what was rehearsed stays up until its removal is started",
+            format!("blackstart drill --site {name}, without --keep"),
+        ));
+    }
+    let place = sites::find(settings, &name)?;
     let site = &place.file.site;
     let shown = place.path.display();
     if site.kind != SiteKind::Rehearsal {
@@ -36,7 +39,7 @@ pub(super) fn rehearse(settings: &Settings, wanted: &Wanted) -> Result<Exit, Fai
             "add `rehearsal:` with `proof:` and `tear-down:`; config/sites/ampora-rehearsal.yaml is an example",
         ));
     };
-    let Some(runbook) = wanted.runbook.clone().or_else(|| place.runbook_name()) else {
+    let Some(runbook) = wanted.runbook.or_else(|| place.runbook_name()) else {
         let shipped: Vec<&str> = SHIPPED.iter().map(|(id, _)| *id).collect();
         return Err(Failure::usage(
             format!("{shown} does not say for which runbook it is"),
@@ -44,16 +47,11 @@ pub(super) fn rehearse(settings: &Settings, wanted: &Wanted) -> Result<Exit, Fai
         ));
     };
     if !wanted.headless {
-        return cockpit::open(
-            settings,
-            Some(&runbook),
-            Some(&wanted.site),
-            &wanted.given.set,
-        );
+        return cockpit::open(settings, Some(&runbook), Some(&name), &wanted.set);
     }
     let go = match wanted.go.is_empty() {
         true => rehearsal.go.iter().map(|n| n.text.clone()).collect(),
-        false => wanted.go.clone(),
+        false => wanted.go,
     };
     if go.is_empty() {
         return Err(Failure::usage(
@@ -67,11 +65,18 @@ pub(super) fn rehearse(settings: &Settings, wanted: &Wanted) -> Result<Exit, Fai
             runbook,
             go,
             severity: None,
-            site: Some(wanted.site.clone()),
+            site: Some(name),
             since: Some("now".to_owned()),
+            skip: Vec::new(),
             trust: false,
             tear_down: !wanted.keep,
-            given: wanted.given.clone(),
+            given: GivenArgs {
+                set: wanted.set,
+                approve: wanted.approve,
+                confirm: wanted.confirm,
+                accept_identity: wanted.accept_identity,
+                json: wanted.json,
+            },
         },
     )
 }

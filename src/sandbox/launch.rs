@@ -8,6 +8,7 @@ use super::{
 use crate::private;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use std::{
+    ffi::OsStr,
     fs, io,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
@@ -192,7 +193,7 @@ pub fn wait(
 }
 
 /// A command of ours inside the sandbox, with what its steps find in their environment.
-pub fn enter(folder: &Folder, state: &State) -> io::Result<Command> {
+pub fn enter(folder: &Folder, state: &State, words: &[impl AsRef<OsStr>]) -> io::Result<Command> {
     let mut nsenter = Command::new("nsenter");
     nsenter.arg(format!("--target={}", state.pid));
     if !geteuid().is_root() {
@@ -209,7 +210,7 @@ pub fn enter(folder: &Folder, state: &State) -> io::Result<Command> {
         "-c",
         "cd \"$0\"; exec \"$@\"",
     ]);
-    nsenter.arg(here).arg(std::env::current_exe()?);
+    nsenter.arg(here).args(words);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let own = std::iter::once(folder.at("bin")).chain(std::env::split_paths(&path));
     nsenter

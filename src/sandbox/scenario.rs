@@ -19,6 +19,7 @@ shipped![
     "redis-shadowed",
     "volume-lost",
     "claim-held",
+    "several-lost",
     "cluster-lost",
     "ampora-site-lost",
     "ampora-key-rotated",

@@ -1,6 +1,7 @@
 //! Drills: every scenario is recovered with the runbook as it is shipped, the wrong way is tried first and
 //! named, nothing of a sandbox is left, and nothing of this machine is reached from one.
 
+mod idle;
 mod keys;
 mod worlds;
 
@@ -142,6 +143,7 @@ ways! {
     a_redis_that_ignores_its_rdb_file_is_made_to_read_it: "redis-shadowed",
     a_volume_that_is_lost_comes_back_from_its_snapshot: "volume-lost",
     a_claim_that_somebody_holds_is_freed: "claim-held",
+    several_stores_that_are_lost_come_back_in_their_order: "several-lost",
     a_cluster_that_is_lost_comes_back_beside_it_from_the_vault: "cluster-lost",
     a_site_that_is_gone_comes_up_elsewhere: "ampora-site-lost",
     a_platform_with_the_wrong_key_gets_the_right_one: "ampora-key-rotated",

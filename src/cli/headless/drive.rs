@@ -2,7 +2,7 @@
 
 use super::{Said, refused};
 use crate::{
-    cli::{Exit, Failure, ResumeArgs, incidents, say},
+    cli::{Exit, Failure, given::ResumeArgs, incidents, say},
     domain::{
         decide::{Command, Refusal, Start},
         event::{Entry, Outcome},
@@ -80,14 +80,7 @@ impl Drive {
         skips: &[(String, String)],
     ) -> Result<Exit, Failure> {
         self.wait_for_all(None).await?;
-        for (step, reason) in skips {
-            let wish = Command::Skip {
-                step: step.clone(),
-                reason: reason.clone(),
-            };
-            let skipped = self.handle.wish(wish).await;
-            skipped.map_err(|r| refused(step, &r))?;
-        }
+        self.leave_out(skips).await?;
         for step in &args.retry {
             let exit = self.start(step, Some("asked for with --retry")).await?;
             if exit != Exit::Done {
@@ -98,6 +91,18 @@ impl Drive {
             return self.go_on(false).await;
         }
         self.as_it_stands().await
+    }
+
+    pub(super) async fn leave_out(&self, skips: &[(String, String)]) -> Result<(), Failure> {
+        for (step, reason) in skips {
+            let wish = Command::Skip {
+                step: step.clone(),
+                reason: reason.clone(),
+            };
+            let skipped = self.handle.wish(wish).await;
+            skipped.map_err(|r| refused(step, &r))?;
+        }
+        Ok(())
     }
 
     /// Who the targets of the plan are, before anything is done to them.

@@ -7,7 +7,8 @@ use beforehand::missing;
 use drive::Drive;
 
 use super::{
-    Exit, Failure, GivenArgs, ResumeArgs, RunArgs, drill,
+    Exit, Failure, drill,
+    given::{GivenArgs, ResumeArgs, RunArgs},
     load::{Found, store_error},
     pairs, runtime,
     settings::Settings,
@@ -104,6 +105,7 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
     }
     let said = Said::read(&args.given)?;
     let go: Vec<Chosen> = args.go.iter().map(|g| Chosen::parse(g)).collect();
+    let skips = pairs("--skip", &args.skip)?;
     let planned = plan::lay_out(&runbook, &go, &[]).map_err(|e| plan_failure(&e))?;
     let severity = args.severity.as_deref();
     if let Some(id) = severity.filter(|id| runbook.severity(id).is_none()) {
@@ -141,6 +143,7 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
             said.approve.iter().map(|(s, _)| s).collect::<Vec<_>>(),
         ),
         ("--confirm", said.confirm.iter().collect()),
+        ("--skip", skips.iter().map(|(s, _)| s).collect()),
     ] {
         for name in names {
             find_step(steps.iter().copied(), name).map_err(|e| {
@@ -158,6 +161,8 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
             ));
         }
     }
+    let left_out = |step: &&&str| !skips.iter().any(|(name, _)| names(step, name));
+    let steps: Vec<&str> = steps.iter().filter(left_out).copied().collect();
     let mut missing = missing(&runbook, &steps, &values, &said);
     let runtime = runtime()?;
     if missing.is_empty() {
@@ -192,7 +197,10 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
             .map_err(|e| super::open_error(&e))?;
         let mut drive = Drive::new(handle, said, args.tear_down, lines, written);
         drive.first_contact().await;
-        let driven = drive.go_on(true).await;
+        let driven = match drive.leave_out(&skips).await {
+            Ok(()) => drive.go_on(true).await,
+            Err(refused) => Err(refused),
+        };
         drive.flush().await;
         driven
     })

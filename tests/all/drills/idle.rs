@@ -1,0 +1,366 @@
+//! What a check is worth: beside every action that a drill passes stands a copy of it that does nothing, and
+//! something of the runbook has to turn red for it.
+
+use super::*;
+use crate::harness::loops;
+use blackstart::domain::yaml;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How the copies are called.
+const IDLE: &str = "-idle";
+
+/// The keys that make a step an action.
+const ACTIONS: [&str; 2] = ["run", "kubernetes"];
+
+/// A runbook of our own, out of a shipped one.
+fn shipped_as_json(runbook: &str) -> Value {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("assets/runbooks/{runbook}.yaml"));
+    yaml::read(&fs::read(path).unwrap()).unwrap().to_json()
+}
+
+/// Calls it with every list of steps.
+fn each_list(procedure: &mut Value, with: &mut impl FnMut(&mut Vec<Value>)) {
+    for key in ["steps", "then"] {
+        if let Some(steps) = procedure.get_mut(key).and_then(Value::as_array_mut) {
+            with(steps);
+        }
+    }
+    for path in procedure
+        .get_mut("paths")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        each_list(path, with);
+    }
+}
+
+fn is_action(step: &Value) -> bool {
+    ACTIONS.iter().any(|key| step.get(*key).is_some())
+}
+
+/// The copy of an action that does nothing, and waits no longer than that needs.
+fn idle(step: &Value, secrets: &BTreeSet<String>) -> Value {
+    let id = step["id"].as_str().unwrap();
+    let mut copy = serde_json::json!({
+        "id": format!("{id}{IDLE}"), "title": "Do nothing", "run": "true", "danger": "none",
+    });
+    for kept in [
+        "after", "phase", "budget", "verify", "capture", "unless", "remote",
+    ] {
+        if let Some(value) = step.get(kept) {
+            copy[kept] = value.clone();
+        }
+    }
+    // What a native action returns is asked of the cluster; a script that does nothing prints nothing.
+    if copy["capture"]
+        .as_object()
+        .is_some_and(|all| all.keys().any(|k| secrets.contains(k)))
+    {
+        copy["timeout"] = "10s".into();
+    }
+    for check in copy
+        .get_mut("verify")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        if check.get("within").is_some() {
+            check["within"] = "3s".into();
+            check["every"] = "1s".into();
+        }
+    }
+    copy
+}
+
+/// Before every action its copy.
+fn with_idle_copies(runbook: &mut Value) {
+    let secrets: BTreeSet<String> = runbook["variables"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, v)| v["type"] == "secret" || v["secret"] == true)
+        .map(|(name, _)| name.clone())
+        .collect();
+    let mut actions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for procedure in runbook["procedures"].as_array_mut().unwrap() {
+        let of = procedure["id"].as_str().unwrap().to_owned();
+        each_list(procedure, &mut |steps| {
+            let copied = std::mem::take(steps).into_iter().flat_map(|step| {
+                if !is_action(&step) {
+                    return vec![step];
+                }
+                let id = step["id"].as_str().unwrap().to_owned();
+                actions.entry(of.clone()).or_default().insert(id);
+                vec![idle(&step, &secrets), step]
+            });
+            *steps = copied.collect();
+        });
+    }
+    for procedure in runbook["procedures"].as_array_mut().unwrap() {
+        each_list(procedure, &mut |steps| {
+            for include in steps.iter_mut().filter_map(|s| s.get_mut("include")) {
+                let of = include["of"].as_str().unwrap().to_owned();
+                let Some(names) = include.get_mut("steps").and_then(Value::as_array_mut) else {
+                    continue;
+                };
+                let named = std::mem::take(names).into_iter().flat_map(|name| {
+                    let id = name.as_str().unwrap().to_owned();
+                    match actions.get(&of).is_some_and(|all| all.contains(&id)) {
+                        true => vec![format!("{id}{IDLE}").into(), name],
+                        false => vec![name],
+                    }
+                });
+                *names = named.collect();
+            }
+        });
+    }
+}
+
+/// In place of one action, nothing.
+fn without(runbook: &mut Value, step: &str) {
+    let (procedure, id) = (
+        step.split('/').next().unwrap(),
+        step.rsplit('/').next().unwrap(),
+    );
+    let mut found = 0;
+    for one in runbook["procedures"].as_array_mut().unwrap() {
+        if one["id"] != procedure {
+            continue;
+        }
+        each_list(one, &mut |steps| {
+            for step in steps.iter_mut().filter(|s| s["id"] == id) {
+                let step = step.as_object_mut().unwrap();
+                for key in ACTIONS {
+                    step.remove(key);
+                }
+                step.insert("run".to_owned(), "true".into());
+                found += 1;
+            }
+        });
+    }
+    assert!(found > 0, "no step is called {step}");
+}
+
+/// A sandbox that is up, with nobody in it.
+struct Up {
+    drill: Drill,
+    site: String,
+    facts: BTreeMap<String, String>,
+    file: String,
+}
+
+impl Up {
+    fn new(scenario: &Scenario, runbook: &Value) -> Self {
+        let drill = Drill::new();
+        let seed = [
+            "--scenario",
+            &scenario.id,
+            "--seed",
+            "11",
+            "--keep",
+            "--shell",
+            "--",
+            "true",
+        ];
+        drill.run(&seed).exits(0);
+        let all = drill.sandboxes();
+        let folder = drill.home.state().join("sandboxes").join(&all[0]);
+        let state: Value =
+            serde_json::from_slice(&fs::read(folder.join("state.json")).unwrap()).unwrap();
+        let facts = serde_json::from_value(state["facts"].clone()).unwrap();
+        let file = drill.home.write(
+            &format!("{}.yaml", scenario.runbook),
+            serde_json::to_vec_pretty(runbook).unwrap(),
+        );
+        Self {
+            site: folder.join("site.yaml").display().to_string(),
+            facts,
+            file,
+            drill,
+        }
+    }
+
+    fn inside(&self, words: &[String]) -> Finished {
+        let shell = ["drill", "--shell", "--"].iter().map(|s| (*s).to_owned());
+        let all: Vec<String> = shell.chain(words.iter().cloned()).collect();
+        self.drill.home.spawn(&all).finished(PATIENCE)
+    }
+
+    fn blackstart(&self, words: &[String]) -> Finished {
+        let program = env!("CARGO_BIN_EXE_blackstart").to_owned();
+        self.inside(&[&[program], words].concat())
+    }
+
+    fn begin(&self, one: &Move) -> Finished {
+        let words = ["run", &self.file, "--trust", "--site", &self.site];
+        let words = words.iter().map(|w| (*w).to_owned());
+        self.blackstart(
+            &words
+                .chain(Move::words(&one.run, &self.facts))
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    fn again(&self, words: Vec<String>) -> Finished {
+        let mut all = vec!["resume".to_owned(), "--headless".to_owned()];
+        all.push(self.drill.home.incident());
+        all.extend(words);
+        self.blackstart(&all)
+    }
+
+    fn by_hand(&self, one: &Move) {
+        let script = blackstart::domain::drill::filled(&one.by_hand, &self.facts);
+        self.inside(&["bash".into(), "-c".into(), script]).exits(0);
+    }
+
+    fn recovered(&self) -> bool {
+        self.drill.home.show_json(&self.drill.home.incident())["state"] == "recovered"
+    }
+
+    /// The next move of a person who drives the cockpit, once what is done beside it was done.
+    fn next<'m>(&self, moves: &mut impl Iterator<Item = &'m Move>) -> Option<&'m Move> {
+        for one in moves {
+            if one.by_hand.is_empty() {
+                return Some(one);
+            }
+            self.by_hand(one);
+        }
+        None
+    }
+
+    fn steps(&self) -> Vec<Value> {
+        let shown = self.drill.home.show_json(&self.drill.home.incident());
+        shown["steps"].as_array().unwrap().clone()
+    }
+}
+
+/// What every move allows; given again whenever the way is gone on with.
+fn allowed(scenario: &Scenario, facts: &BTreeMap<String, String>) -> Vec<String> {
+    let mut out = Vec::new();
+    for one in &scenario.way {
+        let words: Vec<String> = Move::words(
+            if one.run.is_empty() {
+                &one.resume
+            } else {
+                &one.run
+            },
+            facts,
+        );
+        for pair in words.windows(2) {
+            let allows =
+                ["--confirm", "--approve", "--accept-identity"].contains(&pair[0].as_str());
+            if allows && !out.windows(2).any(|w| w == pair) {
+                out.extend_from_slice(pair);
+            }
+        }
+    }
+    out
+}
+
+/// Goes the good way of a scenario with the copies in it; the copies for which nothing turned red.
+fn green(scenario: &Scenario) -> Vec<String> {
+    let mut runbook = shipped_as_json(&scenario.runbook);
+    with_idle_copies(&mut runbook);
+    let up = Up::new(scenario, &runbook);
+    let allowed = allowed(scenario, &up.facts);
+    let mut moves = scenario.way.iter();
+    let mut now = up.next(&mut moves);
+    let mut done = up.begin(now.unwrap());
+    assert!([0, 1, 4].contains(&done.code), "{done}");
+    let mut red = 0;
+    loop {
+        let steps = up.steps();
+        let fetch: Vec<String> = steps
+            .iter()
+            .filter(|s| {
+                s["reason"]
+                    .as_str()
+                    .is_some_and(|r| r.starts_with("fetch again"))
+            })
+            .flat_map(|s| ["--retry".to_owned(), s["name"].as_str().unwrap().to_owned()])
+            .collect();
+        let failed = steps
+            .iter()
+            .find(|s| s["state"] == "failed" || s["state"] == "unknown");
+        let Some(failed) = failed else {
+            assert!(up.recovered(), "{} ends well\n{done}", scenario.id);
+            break;
+        };
+        let name = failed["name"].as_str().unwrap();
+        if name.ends_with(IDLE) {
+            red += 1;
+            let skip = [
+                "--continue".to_owned(),
+                "--skip".to_owned(),
+                format!("{name}=it did nothing"),
+            ];
+            done = up.again([&skip[..], &fetch, &allowed].concat());
+            continue;
+        }
+        let expected = now.and_then(|m| m.fails.as_ref());
+        assert!(
+            expected.is_some_and(|e| name.ends_with(&e.step)),
+            "{}: {name} failed\n{done}",
+            scenario.id
+        );
+        now = up.next(&mut moves);
+        let words = Move::words(&now.unwrap().resume, &up.facts);
+        done = up.again([&words[..], &fetch].concat());
+    }
+    assert!(red > 0, "{}", scenario.id);
+    let steps = up.steps();
+    let green = steps.iter().filter(|s| s["state"] == "succeeded");
+    let green = green.filter_map(|s| s["name"].as_str()?.strip_suffix(IDLE));
+    green.map(ToOwned::to_owned).collect()
+}
+
+/// Is a scenario recovered although this action was left out?
+fn recovers_without(scenario: &Scenario, step: &str) -> bool {
+    let mut runbook = shipped_as_json(&scenario.runbook);
+    without(&mut runbook, step);
+    let up = Up::new(scenario, &runbook);
+    let mut moves = scenario.way.iter();
+    while let Some(one) = up.next(&mut moves) {
+        let done = match one.run.is_empty() {
+            false => up.begin(one),
+            true => up.again(Move::words(&one.resume, &up.facts)),
+        };
+        let steps = up.steps();
+        let failed = steps.iter().find(|s| s["state"] == "failed");
+        let failed = failed.and_then(|s| s["name"].as_str());
+        let planned = one
+            .fails
+            .as_ref()
+            .is_some_and(|e| failed.is_some_and(|f| f.ends_with(&e.step)));
+        if !planned && ![0, 4].contains(&done.code) {
+            return false;
+        }
+    }
+    up.recovered()
+}
+
+#[test]
+fn an_action_that_does_nothing_turns_a_check_red() {
+    let all: Vec<&str> = SHIPPED.iter().map(|(id, _)| *id).collect();
+    let ids = match loops(0, 1) {
+        0 => vec!["redis-lost"],
+        _ => all,
+    };
+    let mut unseen = Vec::new();
+    for id in ids {
+        let scenario = shipped(id);
+        for step in green(&scenario) {
+            println!("{id}: {step} is green without doing anything");
+            if recovers_without(&scenario, &step) {
+                unseen.push(format!("{id}: {step}"));
+            }
+        }
+    }
+    assert!(
+        unseen.is_empty(),
+        "nothing turns red without:\n{}",
+        unseen.join("\n")
+    );
+}
