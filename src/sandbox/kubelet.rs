@@ -4,6 +4,7 @@
 use super::{node::Node, world::door};
 use axum::{
     Router,
+    body::{Body, Bytes},
     extract::{
         Path, RawQuery, State, WebSocketUpgrade,
         ws::{CloseFrame, Message, WebSocket, close_code},
@@ -12,9 +13,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use futures::{StreamExt, stream};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::json;
-use std::{io, process::Stdio, sync::Arc};
+use std::{convert::Infallible, io, process::Stdio, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -24,6 +26,9 @@ use tokio::{
 
 /// The subprotocol in which each message begins with the number of its channel.
 const CHANNELS: &str = "v4.channel.k8s.io";
+
+/// How often whoever follows a log is told what is new in it.
+const FOLLOW: Duration = Duration::from_millis(200);
 
 /// Opens the door on a free port of loopback, which is returned.
 pub(super) async fn open(node: Arc<Node>) -> io::Result<u16> {
@@ -79,14 +84,42 @@ async fn logs(
     };
     let lines = values(query, "tailLines");
     let lines = lines.first().and_then(|n| n.parse::<usize>().ok());
-    match lines {
-        Some(n) => {
-            let all: Vec<&str> = text.lines().collect();
-            let last = all[all.len().saturating_sub(n)..].join("\n");
-            format!("{last}\n").into_response()
-        }
-        None => text.into_response(),
+    let last = lines.map_or(text.as_str(), |n| tail(&text, n)).to_owned();
+    if previous || !is_true(query, "follow") {
+        return last.into_response();
     }
+    let seen = text.len();
+    let begun = stream::once(async move { Ok::<Bytes, Infallible>(Bytes::from(last)) });
+    let more = stream::unfold(
+        (node, (namespace, pod, name), seen),
+        |(node, names, seen)| async move {
+            loop {
+                // Asked for before the look, so that what it printed last is seen, too.
+                let runs = node.runs(&names.0, &names.1, &names.2);
+                let text = node.log(&names.0, &names.1, &names.2, false);
+                let text = text.unwrap_or_default();
+                match text.get(seen..) {
+                    Some(new) if !new.is_empty() => {
+                        let new = Bytes::from(new.to_owned());
+                        return Some((Ok(new), (node, names, text.len())));
+                    }
+                    _ if !runs => return None,
+                    _ => tokio::time::sleep(FOLLOW).await,
+                }
+            }
+        },
+    );
+    Body::from_stream(begun.chain(more)).into_response()
+}
+
+/// The last lines of a text.
+fn tail(text: &str, lines: usize) -> &str {
+    if lines == 0 {
+        return "";
+    }
+    let whole = text.strip_suffix('\n').unwrap_or(text);
+    let start = whole.rmatch_indices('\n').nth(lines - 1);
+    &text[start.map_or(0, |(at, _)| at + 1)..]
 }
 
 async fn exec(

@@ -44,6 +44,25 @@ const NEEDED: &[(&str, &str)] = &[
     ("openssl", "openssl"),
 ];
 
+/// What of the environment of whoever drills leads elsewhere, or to nobody: proxies, other endpoints, and who they
+/// are there.
+const ELSEWHERE: &[&str] = &[
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    "AWS_ENDPOINT_URL_STS",
+    "AZURE_CLOUD_NAME",
+];
+
 /// The sandbox that this process is in.
 pub fn inside() -> Option<Folder> {
     let folder = std::env::var_os(INSIDE).filter(|f| !f.is_empty())?;
@@ -128,6 +147,7 @@ pub fn start(folder: &Folder, order: &Order) -> io::Result<Child> {
     }
     let log = private::open(&folder.at("world.log"), private::Open::Append)?;
     let mut bwrap = Command::new("bwrap");
+    here_only(&mut bwrap);
     // Shared memory of its own, too: what servers and their tools leave there goes with it.
     bwrap.args(["--dev-bind", "/", "/", "--tmpfs", "/dev/shm"]);
     bwrap.args(["--unshare-net", "--unshare-ipc", "--new-session"]);
@@ -192,6 +212,24 @@ pub fn wait(
     }
 }
 
+fn here_only(command: &mut Command) {
+    for name in ELSEWHERE {
+        command.env_remove(name);
+    }
+}
+
+/// Where `az` has its extensions, which a login of its own would hide.
+fn extensions() -> Option<PathBuf> {
+    let named = |name: &str| {
+        let value = std::env::var_os(name).filter(|v| !v.is_empty());
+        value.map(PathBuf::from)
+    };
+    named("AZURE_EXTENSION_DIR").or_else(|| {
+        let own = named("AZURE_CONFIG_DIR").or_else(|| Some(named("HOME")?.join(".azure")))?;
+        Some(own.join("cliextensions"))
+    })
+}
+
 /// A command of ours inside the sandbox, with what its steps find in their environment.
 pub fn enter(folder: &Folder, state: &State, words: &[impl AsRef<OsStr>]) -> io::Result<Command> {
     let mut nsenter = Command::new("nsenter");
@@ -213,12 +251,19 @@ pub fn enter(folder: &Folder, state: &State, words: &[impl AsRef<OsStr>]) -> io:
     nsenter.arg(here).args(words);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let own = std::iter::once(folder.at("bin")).chain(std::env::split_paths(&path));
+    here_only(&mut nsenter);
     nsenter
         .env("PATH", std::env::join_paths(own).map_err(io::Error::other)?)
         .env(INSIDE, folder.root())
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_CONFIG_FILE", "/dev/null")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
         .env("REQUESTS_CA_BUNDLE", BUNDLE)
         .env("SSL_CERT_FILE", BUNDLE)
         .envs(&state.environment);
+    if let Some(extensions) = extensions() {
+        nsenter.env("AZURE_EXTENSION_DIR", extensions);
+    }
     Ok(nsenter)
 }
 

@@ -99,6 +99,13 @@ impl Node {
         self.slots().get(&key(namespace, pod, name))?.log(previous)
     }
 
+    /// Does a container have a process that may print more?
+    pub(super) fn runs(&self, namespace: &str, pod: &str, name: &str) -> bool {
+        let slots = self.slots();
+        let slot = slots.get(&key(namespace, pod, name));
+        slot.is_some_and(|slot| slot.running.is_some())
+    }
+
     /// A command in a container, ready to be started.
     pub(super) fn command(
         &self,

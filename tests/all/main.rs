@@ -10,6 +10,7 @@ mod ampora;
 mod arbitex;
 mod authors;
 mod by_hand;
+mod clients;
 mod cluster;
 mod cockpit;
 mod control;

@@ -73,6 +73,8 @@ impl Managed {
             "identity": { "type": "UserAssigned", "principalId": principal(name) },
             "properties": { "provisioningState": self.state, "powerState": { "code": self.power() }, "kubernetesVersion": self.version,
                 "currentKubernetesVersion": self.version, "fqdn": self.fqdn, "dnsPrefix": name, "nodeResourceGroup": self.node_group,
+                "identityProfile": { "kubeletidentity": { "resourceId": format!("{}-agentpool", self.id(name)), "clientId": roles::guid(&format!("client of the nodes of {name}")), "objectId": roles::guid(&format!("identity of the nodes of {name}")) } },
+                "networkProfile": { "networkPlugin": "azure", "outboundType": "loadBalancer", "loadBalancerSku": "standard" },
                 "agentPoolProfiles": pools, "enableRBAC": true } })
     }
 
@@ -249,7 +251,7 @@ fn create(world: &Arc<World>, asked: &Asked<'_>, name: &str) -> Result<Answer, R
             )
         })
     });
-    Ok(Answer::Goes(shown, operation))
+    Ok(Answer::Comes(shown, operation))
 }
 
 /// The simulated cluster, with what a new one of Azure has, and the public side at the address of its ingress.

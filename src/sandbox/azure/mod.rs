@@ -13,11 +13,14 @@ pub(crate) mod vault;
 pub(crate) use network::knows as dns;
 pub(crate) use recovery::taken as backed_up;
 
-use crate::sandbox::world::{CLOUDS, World, door};
+use crate::{
+    private,
+    sandbox::world::{CLOUDS, World, door},
+};
 use axum::{
     Json, Router,
     body::{Bytes, to_bytes},
-    extract::{Request, State},
+    extract::{Query, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -26,14 +29,18 @@ use std::{
     collections::BTreeMap,
     io,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     sync::{Arc, MutexGuard, PoisonError},
 };
 
 pub(crate) const SUBSCRIPTION: &str = "00000000-0000-0000-0000-0000000d1111";
 pub(crate) const TENANT: &str = "00000000-0000-0000-0000-0000000d2222";
+/// As whom a drill is signed in.
+const PRINCIPAL: &str = "00000000-0000-0000-0000-0000000d3333";
 pub(crate) const LOCATION: &str = "westeurope";
 pub(crate) const MANAGER: &str = "management.azure.com";
 const LOGIN: &str = "login.microsoftonline.com";
+const GRAPH: &str = "graph.microsoft.com";
 const MOST: usize = 4 * 1024 * 1024;
 
 /// What the subscription holds.
@@ -120,6 +127,8 @@ pub(crate) enum Answer {
     Is(Value),
     /// Accepted: an operation goes on, under that id.
     Goes(Value, String),
+    /// The same of a cluster, which is said to be created at once.
+    Comes(Value, String),
     Nothing,
 }
 
@@ -142,12 +151,12 @@ pub(crate) fn group_id(group: &str) -> String {
 
 /// Opens the clouds at their address, under their own names.
 pub(crate) async fn open(world: &Arc<World>) -> io::Result<()> {
-    let names = [MANAGER, LOGIN];
+    let names = [MANAGER, LOGIN, GRAPH];
     for name in names {
         world.names.set(name, &[CLOUDS]);
     }
     let vaults = format!("*.{}", vault::DOMAIN);
-    let pair = world.authority.sign(&[MANAGER, LOGIN, &vaults])?;
+    let pair = world.authority.sign(&[MANAGER, LOGIN, GRAPH, &vaults])?;
     let router = Router::new().fallback(answer).with_state(world.clone());
     door::open(SocketAddr::from((CLOUDS, 443)), pair.server(None)?, router)
         .await
@@ -166,6 +175,10 @@ async fn answer(State(world): State<Arc<World>>, request: Request) -> Response {
     if host == LOGIN {
         return login(parts.uri.path());
     }
+    if host == GRAPH {
+        // Names of principals, which `az` asks for when a role is there already; it does without.
+        return Json(json!({ "value": [] })).into_response();
+    }
     let path = parts.uri.path().to_owned();
     if vault::is_host(&host) {
         return vault::answer(
@@ -176,35 +189,66 @@ async fn answer(State(world): State<Arc<World>>, request: Request) -> Response {
         );
     }
     let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    match manage(&world, &parts.method, &path, &body).await {
+    let query = Query::<BTreeMap<String, String>>::try_from_uri(&parts.uri);
+    let filter = query.ok().and_then(|Query(mut all)| all.remove("$filter"));
+    let filter = filter.unwrap_or_default();
+    match manage(&world, &parts.method, &path, &filter, &body).await {
         Ok(Answer::Is(value)) => Json(value).into_response(),
         Ok(Answer::Nothing) => StatusCode::NO_CONTENT.into_response(),
         Ok(Answer::Goes(value, operation)) => {
-            // Whoever asks again only after half a minute sees what takes a second here at once.
-            for _ in 0..60 {
-                if !matches!(
-                    held(&world).operations.get(&operation),
-                    Some(Operation::InProgress)
-                ) {
-                    break;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-            let at = format!(
-                "https://{MANAGER}/subscriptions/{SUBSCRIPTION}/providers/Sandbox.Operations/operations/{operation}?api-version=2024-01-01"
-            );
-            let mut headers = HeaderMap::new();
-            if let Ok(at) = HeaderValue::from_str(&at) {
-                headers.insert("azure-asyncoperation", at);
-            }
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            (StatusCode::ACCEPTED, headers, Json(value)).into_response()
+            accepted(&world, StatusCode::ACCEPTED, value, &operation).await
+        }
+        Ok(Answer::Comes(value, operation)) => {
+            accepted(&world, StatusCode::CREATED, value, &operation).await
         }
         Err(refused) => {
             let error = json!({ "error": { "code": refused.code, "message": refused.message } });
             (refused.status, Json(error)).into_response()
         }
     }
+}
+
+/// What is said of an operation that goes on.
+async fn accepted(world: &World, status: StatusCode, value: Value, operation: &str) -> Response {
+    // Whoever asks again only after half a minute sees what takes a second here at once.
+    for _ in 0..60 {
+        let now = held(world).operations.get(operation).cloned();
+        if !matches!(now, Some(Operation::InProgress)) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let at = format!(
+        "https://{MANAGER}/subscriptions/{SUBSCRIPTION}/providers/Sandbox.Operations/operations/{operation}?api-version=2024-01-01"
+    );
+    let mut headers = HeaderMap::new();
+    if let Ok(at) = HeaderValue::from_str(&at) {
+        headers.insert("azure-asyncoperation", at);
+    }
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    (status, headers, Json(value)).into_response()
+}
+
+/// A folder for `az` in which somebody is signed in: the login of whoever drills is neither sent here nor changed.
+pub(crate) fn signed_in(folder: &Path) -> io::Result<()> {
+    let known = json!({ "id": SUBSCRIPTION, "name": "sandbox", "state": "Enabled", "isDefault": true, "tenantId": TENANT, "homeTenantId": TENANT,
+        "environmentName": "AzureCloud", "managedByTenants": [], "user": { "name": PRINCIPAL, "type": "servicePrincipal" } });
+    let entry = json!({ "client_id": PRINCIPAL, "tenant": TENANT, "client_secret": "sandbox" });
+    // Nothing is asked of anybody outside: no telemetry, no newer version.
+    let config =
+        "[core]\ncollect_telemetry = no\nsurvey_message = no\n[auto-upgrade]\nenable = no\n";
+    std::fs::create_dir_all(folder)?;
+    for (name, text) in [
+        (
+            "azureProfile.json",
+            json!({ "subscriptions": [known] }).to_string(),
+        ),
+        ("service_principal_entries.json", json!([entry]).to_string()),
+        ("config", config.to_owned()),
+    ] {
+        private::replace_lazily(&folder.join(name), text.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Any service principal may sign in here; the token says who it is and nothing else.
@@ -232,6 +276,7 @@ async fn manage(
     world: &Arc<World>,
     method: &Method,
     path: &str,
+    filter: &str,
     body: &Value,
 ) -> Result<Answer, Refused> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
@@ -264,10 +309,15 @@ async fn manage(
     if segments.len() == 2 {
         return Ok(Answer::Is(subscription));
     }
-    if let Some(at) = lower
-        .windows(3)
-        .position(|w| w == ["providers", "microsoft.authorization", "roleassignments"])
-    {
+    let authorization = |what: &str| {
+        lower
+            .windows(3)
+            .position(|w| w == ["providers", "microsoft.authorization", what])
+    };
+    if authorization("roledefinitions").is_some() {
+        return Ok(roles::definitions(filter));
+    }
+    if let Some(at) = authorization("roleassignments") {
         let scope = format!("/{}", segments[..at].join("/"));
         return roles::answer(world, method, &scope, segments.get(at + 3).copied(), body);
     }
@@ -276,6 +326,10 @@ async fn manage(
     } else {
         ""
     };
+    // Of all resources, a tool looks only for the registry by its name alone.
+    if is(2, "resources") {
+        return Ok(Answer::Is(json!({ "value": [roles::registry()] })));
+    }
     let Some(provider) = lower.iter().position(|s| s == "providers") else {
         let found = json!({ "id": group_id(group), "name": group, "location": LOCATION, "properties": { "provisioningState": "Succeeded" } });
         return Ok(Answer::Is(found));
@@ -302,6 +356,8 @@ async fn manage(
         ("microsoft.containerservice", "managedclusters") => aks::answer(world, &asked),
         ("microsoft.dataprotection", "backupvaults") => backup::answer(world, &asked),
         ("microsoft.storage", "storageaccounts") => roles::accounts(&asked),
+        ("microsoft.managedidentity", "userassignedidentities") => Ok(roles::identity(&asked)),
+        ("microsoft.containerregistry", "registries") => Ok(Answer::Is(roles::registry())),
         ("microsoft.network", "dnszones") => network::answer(world, &asked),
         _ => Err(Refused::unknown(path)),
     }

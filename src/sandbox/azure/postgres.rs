@@ -67,7 +67,7 @@ pub(super) async fn answer(world: &Arc<World>, asked: &Asked<'_>) -> Result<Answ
 }
 
 fn rules(
-    world: &World,
+    world: &Arc<World>,
     asked: &Asked<'_>,
     name: &str,
     rule: Option<&str>,
@@ -88,10 +88,12 @@ fn rules(
                 .unwrap_or_default()
                 .to_owned()
         };
-        server.rules.insert(
-            rule.to_owned(),
-            (text("startIpAddress"), text("endIpAddress")),
-        );
+        let range = (text("startIpAddress"), text("endIpAddress"));
+        let made = shown(rule, &range);
+        server.rules.insert(rule.to_owned(), range);
+        // An operation is written down under the same lock.
+        drop(azure);
+        return Ok(Answer::Goes(made, begin(world, async { Ok(()) })));
     }
     match server.rules.get(rule) {
         Some(found) => Ok(Answer::Is(shown(rule, found))),

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 /// The storage account in which the backups of clusters are.
 pub(super) const ACCOUNT: &str = "arbitexbackups";
+const REGISTRY: &str = "arbitexregistry";
 const ACCOUNTS: &str = "Microsoft.Storage/storageAccounts";
 /// Roles that are used here, with their well-known identifiers.
 pub(crate) const DEFINITIONS: &[(&str, &str)] = &[
@@ -15,11 +16,17 @@ pub(crate) const DEFINITIONS: &[(&str, &str)] = &[
     (READER, "acdd72a7-3385-48ef-bd42-f606fba81ae7"),
     (SNAPSHOTS, "7efff54f-a5b4-42b5-a1c5-5411624893ce"),
     (CONTRIBUTOR, "b24988ac-6180-42a0-ab88-20f7382dd24c"),
+    (PULL, "7f951dda-4ed3-4680-a7ca-43fe172d538d"),
+    (
+        "Network Contributor",
+        "4d97b98b-1d4f-4787-a291-c67834d212e7",
+    ),
 ];
 pub(crate) const BLOBS: &str = "Storage Blob Data Contributor";
 pub(crate) const READER: &str = "Reader";
 pub(crate) const SNAPSHOTS: &str = "Disk Snapshot Contributor";
 pub(crate) const CONTRIBUTOR: &str = "Contributor";
+pub(crate) const PULL: &str = "AcrPull";
 
 /// One assignment.
 pub(crate) struct Role {
@@ -140,6 +147,37 @@ pub(super) fn answer(
             ))
         }
     }
+}
+
+/// Definitions of roles: all of them, or those of the name that a filter asks for.
+pub(super) fn definitions(filter: &str) -> Answer {
+    let wanted = filter
+        .split_once("roleName eq '")
+        .and_then(|(_, rest)| rest.split('\'').next());
+    let all = DEFINITIONS
+        .iter()
+        .filter(|(name, _)| wanted.is_none_or(|w| w.eq_ignore_ascii_case(name)));
+    let all = all.map(|(name, id)| {
+        let whole = format!("/subscriptions/{}/providers/Microsoft.Authorization/roleDefinitions/{id}", super::SUBSCRIPTION);
+        json!({ "id": whole, "name": id, "type": "Microsoft.Authorization/roleDefinitions", "properties": { "roleName": name, "type": "BuiltInRole" } })
+    });
+    Answer::Is(json!({ "value": all.collect::<Vec<Value>>() }))
+}
+
+/// The registry from which nodes take images.
+pub(super) fn registry() -> Value {
+    json!({ "id": id(super::aks::GROUP, "Microsoft.ContainerRegistry/registries", REGISTRY), "name": REGISTRY, "type": "Microsoft.ContainerRegistry/registries",
+        "location": LOCATION, "sku": { "name": "Premium" }, "properties": { "loginServer": format!("{REGISTRY}.azurecr.io"), "provisioningState": "Succeeded" } })
+}
+
+/// An identity that somebody made for a cluster.
+pub(super) fn identity(asked: &Asked<'_>) -> Answer {
+    let name = asked.rest.first().copied().unwrap_or_default();
+    let kind = "Microsoft.ManagedIdentity/userAssignedIdentities";
+    Answer::Is(
+        json!({ "id": id(asked.group, kind, name), "name": name, "type": kind, "location": LOCATION,
+        "properties": { "tenantId": super::TENANT, "principalId": guid(&format!("identity {name}")), "clientId": guid(&format!("client of {name}")) } }),
+    )
 }
 
 /// The storage account.

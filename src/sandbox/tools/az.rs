@@ -238,7 +238,7 @@ const KNOWN: &[(&str, &str)] = &[
     ),
     ("snapshot delete", "resource-group name ids"),
     ("disk list", "resource-group"),
-    ("disk show", "resource-group name"),
+    ("disk show", "resource-group name ids"),
     (
         "disk create",
         "resource-group name source sku zone location size-gb no-wait tags",
@@ -349,11 +349,17 @@ async fn answered(name: &str, asked: &Asked) -> Result<Value, Failed> {
                 .await
                 .map(|_| Value::Null)
         }
-        "disk list" => azure.list(&asked.path(DISKS)).await.map(|v| flat(&v)),
-        "disk show" => azure
-            .get(&asked.of(DISKS, named()?)?)
-            .await
-            .map(|v| flat(&v)),
+        "disk list" => {
+            asked.need("resource-group", "--resource-group/-g")?;
+            azure.list(&asked.path(DISKS)).await.map(|v| flat(&v))
+        }
+        "disk show" => {
+            let path = match asked.get("ids") {
+                Some(id) => id.to_owned(),
+                None => asked.of(DISKS, named()?)?,
+            };
+            azure.get(&path).await.map(|v| flat(&v))
+        }
         "disk create" => {
             let source = asked.get("source").map_or_else(
                 || json!({ "createOption": "Empty" }),

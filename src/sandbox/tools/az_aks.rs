@@ -8,7 +8,11 @@ use super::{
     kubeconfig,
 };
 use crate::sandbox::{
-    azure::{roles::DEFINITIONS, vault},
+    azure::{
+        SUBSCRIPTION,
+        roles::{DEFINITIONS, PULL},
+        vault,
+    },
     world::random_text,
 };
 use base64::Engine;
@@ -24,6 +28,7 @@ pub(super) const KNOWN: &[(&str, &str)] = &[
         "aks create",
         "resource-group name location kubernetes-version tier node-count node-vm-size zones network-plugin vnet-subnet-id service-cidr dns-service-ip enable-managed-identity assign-identity attach-acr no-ssh-key generate-ssh-keys no-wait yes",
     ),
+    ("aks update", "resource-group name attach-acr no-wait yes"),
     ("aks stop", "resource-group name no-wait"),
     ("aks start", "resource-group name no-wait"),
     (
@@ -76,6 +81,7 @@ pub(super) async fn answered(azure: &Azure, name: &str, asked: &Asked) -> Result
             .await
             .map(|v| flat(&v)),
         "aks create" => create(azure, asked).await,
+        "aks update" => attach(azure, asked).await,
         "aks stop" | "aks start" => {
             let what = name.rsplit(' ').next().unwrap_or_default();
             let path = format!("{}/{what}", asked.of(CLUSTERS, named()?)?);
@@ -201,6 +207,13 @@ async fn below_a_cluster(azure: &Azure, name: &str, asked: &Asked) -> Result<Val
 
 async fn create(azure: &Azure, asked: &Asked) -> Result<Value, Failed> {
     let name = asked.need("name", "--name/-n")?;
+    if asked.has("attach-acr") && asked.has("no-wait") {
+        let said = "When --attach-acr and --enable-managed-identity are both specified, --no-wait is not allowed, please wait until the whole operation succeeds.";
+        return Err(Failed {
+            said: said.to_owned(),
+            code: 1,
+        });
+    }
     let count: u32 = match asked.get("node-count").unwrap_or("3").parse() {
         Ok(count) => count,
         Err(_) => return Err(Failed::usage("argument --node-count/-c: invalid int value")),
@@ -219,6 +232,27 @@ async fn create(azure: &Azure, asked: &Asked) -> Result<Value, Failed> {
         .put(&asked.of(CLUSTERS, name)?, &body, asked.has("no-wait"))
         .await
         .map(|v| flat(&v))
+}
+
+/// Lets the nodes of a cluster take images from a registry.
+async fn attach(azure: &Azure, asked: &Asked) -> Result<Value, Failed> {
+    let cluster = asked.of(CLUSTERS, asked.need("name", "--name/-n")?)?;
+    let registry = asked.need("attach-acr", "--attach-acr")?;
+    let cluster = azure.get(&cluster).await?;
+    let nodes = &cluster["properties"]["identityProfile"]["kubeletidentity"]["objectId"];
+    let subscription = asked.get("subscription").unwrap_or(SUBSCRIPTION);
+    let all = azure
+        .list(&format!("/subscriptions/{subscription}/resources"))
+        .await?;
+    let mut all = all.as_array().into_iter().flatten();
+    let found = all.find(|r| r["name"] == registry || r["id"] == registry);
+    let found = found.ok_or_else(|| Failed {
+        said: format!("ACR {registry} not found. Have you provided the right ACR name?"),
+        code: 1,
+    })?;
+    let scope = found["id"].as_str().unwrap_or_default();
+    give(azure, nodes.as_str().unwrap_or_default(), PULL, scope).await?;
+    Ok(flat(&cluster))
 }
 
 /// Writes the credentials of a cluster into a kubeconfig, beside what is there already.
