@@ -281,12 +281,23 @@ fn green(scenario: &Scenario) -> Vec<String> {
     let mut red = 0;
     loop {
         let steps = up.steps();
-        // A secret that was only in memory is fetched again.
-        let fetch: Vec<String> = done
+        // A secret that was only in memory is fetched again, by those whose value is missing now.
+        let named = done
             .stderr
             .lines()
-            .filter_map(|line| line.split_once(": --retry "))
-            .flat_map(|(_, step)| ["--retry".to_owned(), step.trim().to_owned()])
+            .filter_map(|line| line.split_once(": --retry "));
+        let mut fetch: Vec<&str> = named.map(|(_, step)| step.trim()).collect();
+        if done.stderr.contains("these values are missing") {
+            let again = steps.iter().filter(|s| {
+                s["reason"]
+                    .as_str()
+                    .is_some_and(|r| r.starts_with("fetch again"))
+            });
+            fetch.extend(again.filter_map(|s| s["name"].as_str()));
+        }
+        let fetch: Vec<String> = fetch
+            .into_iter()
+            .flat_map(|step| ["--retry".to_owned(), step.to_owned()])
             .collect();
         let failed = steps
             .iter()
@@ -363,7 +374,7 @@ fn an_action_that_does_nothing_turns_a_check_red() {
     let mut unseen = Vec::new();
     for id in ids {
         let scenario = shipped(id);
-        for step in green(&scenario) {
+        for step in green(&scenario).into_iter().take(loops(1, usize::MAX)) {
             println!("{id}: {step} is green without doing anything");
             if recovers_without(&scenario, &step) {
                 unseen.push(format!("{id}: {step}"));
