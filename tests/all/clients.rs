@@ -1,11 +1,11 @@
 //! Clients of others against what a sandbox plays: a recent kubectl does what people do with it, and the
-//! runbooks go their way with the real az, aws and helm. Only in `make torture`: `tests/setup.sh torture`
-//! installs them.
+//! runbooks go their way with the real az, aws and helm. `make torture` runs them (see `.config/nextest.toml`),
+//! and `tests/setup.sh torture` installs what they need.
 
 use crate::harness::{
     PATIENCE,
     bin::{Blackstart, Finished, Running, step},
-    eventually, loops, need, search_path, test_tools, until,
+    eventually, need, search_path, test_tools, until,
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -23,10 +23,6 @@ const DRILL: Duration = Duration::from_secs(900);
 /// What one command may take, with what it waits for.
 const COMMAND: Duration = Duration::from_secs(120);
 const PLATFORM: &str = "deployment/arbitex-platform";
-
-fn in_torture() -> bool {
-    loops(0, 1) == 1
-}
 
 /// A client that `tests/setup.sh torture` installs.
 #[track_caller]
@@ -191,9 +187,6 @@ spec:
 
 #[test]
 fn a_recent_kubectl_does_what_people_do_with_it() {
-    if !in_torture() {
-        return;
-    }
     let sandbox = Sandbox::after("redis-shadowed");
     let k = |words: &[&str]| sandbox.kubectl(words);
     k(&["version"]).exits(0).says("Client Version: v1\\.35\\.");
@@ -376,9 +369,6 @@ fn a_claim_ends_when_nobody_holds_it(sandbox: &Sandbox) {
 
 #[test]
 fn the_real_az_and_aws_do_the_commands_of_the_runbooks() {
-    if !in_torture() {
-        return;
-    }
     for scenario in [
         "postgres-migration",
         "postgres-gone",
@@ -403,9 +393,6 @@ fn the_real_az_and_aws_do_the_commands_of_the_runbooks() {
 
 #[test]
 fn a_machine_whose_az_lacks_the_extensions_learns_it_in_a_drill() {
-    if !in_torture() {
-        return;
-    }
     let sandbox = Sandbox::after("cluster-lost");
     assert_eq!(sandbox.drilled.code, 1, "{}", sandbox.drilled);
     sandbox.has_no_stand_in();
