@@ -26,6 +26,7 @@ use crate::{
 use serde_json::Value;
 use std::{
     ffi::{OsStr, OsString},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -44,7 +45,8 @@ pub(super) fn go(settings: &Settings, args: DrillArgs) -> Result<Exit, Failure> 
     }
     let any = args.shell && args.scenario.is_none() && args.runbook.is_none();
     if any && let Some(sandbox) = Sandbox::up(settings)? {
-        return sandbox.shell(&args.command);
+        // In its place, so that what ends this ends the command.
+        return Err(cannot_enter(sandbox.shell(&args.command)?.exec()));
     }
     drill(settings, &args)
 }
@@ -89,11 +91,14 @@ fn drill(settings: &Settings, wanted: &DrillArgs) -> Result<Exit, Failure> {
     };
     let ended = match (wanted.headless, wanted.shell) {
         (true, _) => sandbox.headless(wanted),
-        (_, true) => sandbox.shell(&wanted.command),
+        (_, true) => sandbox
+            .shell(&wanted.command)
+            .and_then(Sandbox::run)
+            .map(Exit::Other),
         _ => sandbox.cockpit(&wanted.set),
     };
     if wanted.keep {
-        super::say(&format!(
+        say(&format!(
             "the sandbox stays up: {}",
             sandbox.folder.root().display()
         ));
@@ -214,20 +219,15 @@ impl Sandbox {
     }
 
     /// A shell where the steps of the drill run, or one command of it.
-    fn shell(&self, words: &[OsString]) -> Result<Exit, Failure> {
-        let usual = || std::env::var_os("SHELL").unwrap_or_else(|| "bash".into());
-        let own = [usual()];
-        let words = match words {
-            [] => {
-                eprintln!(
-                    "  a shell in {}: `exit` leaves it, and kubectl, az, aws, psql and redis-cli act on the sandbox",
-                    self.folder.id()
-                );
-                &own[..]
-            }
-            words => words,
-        };
-        Ok(Exit::Other(Self::run(self.beside(words)?)?))
+    fn shell(&self, words: &[OsString]) -> Result<Command, Failure> {
+        if !words.is_empty() {
+            return self.beside(words);
+        }
+        eprintln!(
+            "  a shell in {}: `exit` leaves it, and kubectl, az, aws, psql and redis-cli act on the sandbox",
+            self.folder.id()
+        );
+        self.beside(&[std::env::var_os("SHELL").unwrap_or_else(|| "bash".into())])
     }
 
     /// A command of a person beside the cockpit.
@@ -427,7 +427,7 @@ pub(super) fn resume(settings: &Settings, incident: Option<&str>) -> Result<Opti
     let root = store.root().to_owned();
     let folder = Folder::of(&root, &site.name);
     let again = std::env::args_os().skip(1);
-    if folder.state().is_none() || !folder.lives() {
+    if !folder.lives() || folder.state().is_none() {
         say("the sandbox of this drill has ended: nothing of it can be reached any more");
         let mut command = launch::enter_nowhere().map_err(cannot_enter)?;
         command.env("BLACKSTART_STATE_DIR", &root).args(again);

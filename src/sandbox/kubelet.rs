@@ -98,14 +98,16 @@ async fn logs(
                 let runs = node.runs(&names.0, &names.1, &names.2);
                 let text = node.log(&names.0, &names.1, &names.2, false);
                 let text = text.unwrap_or_default();
-                match text.get(seen..) {
-                    Some(new) if !new.is_empty() => {
-                        let new = Bytes::from(new.to_owned());
-                        return Some((Ok(new), (node, names, text.len())));
-                    }
-                    _ if !runs => return None,
-                    _ => tokio::time::sleep(FOLLOW).await,
+                // A shorter one is that of a container which was started anew: it is not the one that is followed.
+                let new = text.get(seen..)?;
+                if !new.is_empty() {
+                    let new = Bytes::from(new.to_owned());
+                    return Some((Ok(new), (node, names, text.len())));
                 }
+                if !runs {
+                    return None;
+                }
+                tokio::time::sleep(FOLLOW).await;
             }
         },
     );

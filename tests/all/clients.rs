@@ -5,16 +5,16 @@
 use crate::harness::{
     PATIENCE,
     bin::{Blackstart, Finished, Running, step},
-    eventually, need, search_path, test_tools, until,
+    eventually, search_path, test_tools, until,
 };
 use rustix::process::Signal;
 use serde_json::Value;
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
@@ -48,7 +48,6 @@ struct Sandbox {
     home: Blackstart,
     drilled: Finished,
     folder: PathBuf,
-    state: Value,
 }
 
 impl Sandbox {
@@ -64,13 +63,10 @@ impl Sandbox {
         let sandboxes = fs::read_dir(home.state().join("sandboxes"));
         let mut all = sandboxes.unwrap().map(|entry| entry.unwrap().path());
         let folder = all.next().unwrap_or_else(|| panic!("a sandbox\n{drilled}"));
-        let state = fs::read(folder.join("state.json")).unwrap();
-        let state = serde_json::from_slice(&state).unwrap();
         Self {
             home,
             drilled,
             folder,
-            state,
         }
     }
 
@@ -84,25 +80,11 @@ impl Sandbox {
 
     /// A client inside, with what the steps of the drill have in their environment.
     fn client(&self, name: &str, words: &[&str]) -> Command {
-        let mut nsenter = Command::new(need("nsenter", "util-linux"));
-        let pid = self.state["pid"].as_u64().unwrap();
-        nsenter.arg(format!("--target={pid}"));
-        if !rustix::process::geteuid().is_root() {
-            nsenter.args(["--user", "--preserve-credentials"]);
-        }
-        nsenter.args(["--net", "--ipc", "--mount", "--"]);
-        nsenter.arg(recent(name)).args(words);
-        let bundle = "/etc/ssl/certs/ca-certificates.crt";
-        nsenter
-            .env_clear()
-            .envs(self.home.environment())
-            .env("REQUESTS_CA_BUNDLE", bundle)
-            .env("SSL_CERT_FILE", bundle)
-            .stdin(Stdio::null());
-        for (name, value) in self.state["environment"].as_object().unwrap() {
-            nsenter.env(name, value.as_str().unwrap());
-        }
-        nsenter
+        let program = recent(name);
+        let shell = ["drill", "--shell", "--"].iter().map(OsStr::new);
+        let all = shell.chain([program.as_os_str()]);
+        let all: Vec<&OsStr> = all.chain(words.iter().map(OsStr::new)).collect();
+        self.home.command(&all)
     }
 
     #[track_caller]

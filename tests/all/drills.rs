@@ -16,7 +16,12 @@ use blackstart::{
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::{fs, path::Path, time::Duration};
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// A whole drill: building the sandbox, and the way through it.
 const PATIENCE: Duration = Duration::from_secs(400);
@@ -45,6 +50,29 @@ impl Drill {
         names
             .filter_map(|e| e.file_name().into_string().ok())
             .collect()
+    }
+
+    /// The folder of the only sandbox, and what its supervisor has written about it.
+    #[track_caller]
+    fn sandbox(&self) -> (PathBuf, Value) {
+        let all = self.sandboxes();
+        assert_eq!(all.len(), 1, "{all:?}");
+        let folder = self.home.state().join("sandboxes").join(&all[0]);
+        let state = fs::read(folder.join("state.json")).unwrap();
+        (folder, serde_json::from_slice(&state).unwrap())
+    }
+
+    /// A command in the sandbox that is up.
+    fn inside<S: AsRef<OsStr>>(&self, words: &[S]) -> Finished {
+        let shell = ["drill", "--shell", "--"].iter().map(OsStr::new);
+        let all: Vec<&OsStr> = shell.chain(words.iter().map(AsRef::as_ref)).collect();
+        self.home.spawn(&all).finished(PATIENCE)
+    }
+
+    /// The steps of its incident, as they stand.
+    fn steps(&self) -> Vec<Value> {
+        let shown = self.home.show_json(&self.home.incident());
+        shown["steps"].as_array().cloned().unwrap_or_default()
     }
 
     #[track_caller]

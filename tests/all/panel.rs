@@ -15,7 +15,8 @@ struct Sample {
     row: String,
 }
 
-fn asset(name: &str) -> Value {
+/// A shipped runbook, or its tests.
+pub(crate) fn asset(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("assets/runbooks")
         .join(name);

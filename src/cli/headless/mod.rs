@@ -161,8 +161,8 @@ pub(super) fn run(settings: &Settings, args: &RunArgs) -> Result<Exit, Failure> 
             ));
         }
     }
-    let left_out = |step: &&&str| !skips.iter().any(|(name, _)| names(step, name));
-    let steps: Vec<&str> = steps.iter().filter(left_out).copied().collect();
+    let stays = |step: &&str| !skips.iter().any(|(name, _)| names(step, name));
+    let steps: Vec<&str> = steps.into_iter().filter(stays).collect();
     let mut missing = missing(&runbook, &steps, &values, &said);
     let runtime = runtime()?;
     if missing.is_empty() {

@@ -212,8 +212,10 @@ async fn answer(State(world): State<Arc<World>>, request: Request) -> Response {
 async fn accepted(world: &World, status: StatusCode, value: Value, operation: &str) -> Response {
     // Whoever asks again only after half a minute sees what takes a second here at once.
     for _ in 0..60 {
-        let now = held(world).operations.get(operation).cloned();
-        if !matches!(now, Some(Operation::InProgress)) {
+        if !matches!(
+            held(world).operations.get(operation),
+            Some(Operation::InProgress)
+        ) {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;

@@ -2,8 +2,7 @@
 //! something of the runbook has to turn red for it.
 
 use super::*;
-use crate::harness::loops;
-use blackstart::domain::yaml;
+use crate::{harness::loops, panel::asset};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How the copies are called.
@@ -11,13 +10,6 @@ const IDLE: &str = "-idle";
 
 /// The keys that make a step an action.
 const ACTIONS: [&str; 2] = ["run", "kubernetes"];
-
-/// A runbook of our own, out of a shipped one.
-fn shipped_as_json(runbook: &str) -> Value {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("assets/runbooks/{runbook}.yaml"));
-    yaml::read(&fs::read(path).unwrap()).unwrap().to_json()
-}
 
 /// Calls it with every list of steps.
 fn each_list(procedure: &mut Value, with: &mut impl FnMut(&mut Vec<Value>)) {
@@ -41,7 +33,7 @@ fn is_action(step: &Value) -> bool {
 }
 
 /// The copy of an action that does nothing, and waits no longer than that needs.
-fn idle(step: &Value, secrets: &BTreeSet<String>) -> Value {
+fn idle(step: &Value) -> Value {
     let id = step["id"].as_str().unwrap();
     let mut copy = serde_json::json!({
         "id": format!("{id}{IDLE}"), "title": "Do nothing", "run": "true", "danger": "none",
@@ -52,13 +44,6 @@ fn idle(step: &Value, secrets: &BTreeSet<String>) -> Value {
         if let Some(value) = step.get(kept) {
             copy[kept] = value.clone();
         }
-    }
-    // What a native action returns is asked of the cluster; a script that does nothing prints nothing.
-    if copy["capture"]
-        .as_object()
-        .is_some_and(|all| all.keys().any(|k| secrets.contains(k)))
-    {
-        copy["timeout"] = "10s".into();
     }
     for check in copy
         .get_mut("verify")
@@ -76,13 +61,6 @@ fn idle(step: &Value, secrets: &BTreeSet<String>) -> Value {
 
 /// Before every action its copy.
 fn with_idle_copies(runbook: &mut Value) {
-    let secrets: BTreeSet<String> = runbook["variables"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(_, v)| v["type"] == "secret" || v["secret"] == true)
-        .map(|(name, _)| name.clone())
-        .collect();
     let mut actions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for procedure in runbook["procedures"].as_array_mut().unwrap() {
         let of = procedure["id"].as_str().unwrap().to_owned();
@@ -93,7 +71,7 @@ fn with_idle_copies(runbook: &mut Value) {
                 }
                 let id = step["id"].as_str().unwrap().to_owned();
                 actions.entry(of.clone()).or_default().insert(id);
-                vec![idle(&step, &secrets), step]
+                vec![idle(&step), step]
             });
             *steps = copied.collect();
         });
@@ -165,10 +143,7 @@ impl Up {
             "true",
         ];
         drill.run(&seed).exits(0);
-        let all = drill.sandboxes();
-        let folder = drill.home.state().join("sandboxes").join(&all[0]);
-        let state: Value =
-            serde_json::from_slice(&fs::read(folder.join("state.json")).unwrap()).unwrap();
+        let (folder, state) = drill.sandbox();
         let facts = serde_json::from_value(state["facts"].clone()).unwrap();
         let file = drill.home.write(
             &format!("{}.yaml", scenario.runbook),
@@ -182,15 +157,9 @@ impl Up {
         }
     }
 
-    fn inside(&self, words: &[String]) -> Finished {
-        let shell = ["drill", "--shell", "--"].iter().map(|s| (*s).to_owned());
-        let all: Vec<String> = shell.chain(words.iter().cloned()).collect();
-        self.drill.home.spawn(&all).finished(PATIENCE)
-    }
-
     fn blackstart(&self, words: &[String]) -> Finished {
         let program = env!("CARGO_BIN_EXE_blackstart").to_owned();
-        self.inside(&[&[program], words].concat())
+        self.drill.inside(&[&[program], words].concat())
     }
 
     fn begin(&self, one: &Move) -> Finished {
@@ -212,7 +181,7 @@ impl Up {
 
     fn by_hand(&self, one: &Move) {
         let script = blackstart::domain::drill::filled(&one.by_hand, &self.facts);
-        self.inside(&["bash".into(), "-c".into(), script]).exits(0);
+        self.drill.inside(&["bash", "-c", &script]).exits(0);
     }
 
     fn recovered(&self) -> bool {
@@ -237,11 +206,6 @@ impl Up {
             .unwrap();
         let shown = self.drill.home.show_json(&self.drill.home.incident());
         self.drill.home.log(&shown, last)
-    }
-
-    fn steps(&self) -> Vec<Value> {
-        let shown = self.drill.home.show_json(&self.drill.home.incident());
-        shown["steps"].as_array().unwrap().clone()
     }
 }
 
@@ -270,7 +234,7 @@ fn allowed(scenario: &Scenario, facts: &BTreeMap<String, String>) -> Vec<String>
 
 /// Goes the good way of a scenario with the copies in it; the copies for which nothing turned red.
 fn green(scenario: &Scenario) -> Vec<String> {
-    let mut runbook = shipped_as_json(&scenario.runbook);
+    let mut runbook = asset(&format!("{}.yaml", scenario.runbook));
     with_idle_copies(&mut runbook);
     let up = Up::new(scenario, &runbook);
     let allowed = allowed(scenario, &up.facts);
@@ -280,7 +244,7 @@ fn green(scenario: &Scenario) -> Vec<String> {
     assert!([0, 1, 4].contains(&done.code), "{done}");
     let mut red = 0;
     loop {
-        let steps = up.steps();
+        let steps = up.drill.steps();
         // A secret that was only in memory is fetched again, by those whose value is missing now.
         let named = done
             .stderr
@@ -333,7 +297,7 @@ fn green(scenario: &Scenario) -> Vec<String> {
         done = up.again(words);
     }
     assert!(red > 0, "{}", scenario.id);
-    let steps = up.steps();
+    let steps = up.drill.steps();
     let green = steps.iter().filter(|s| s["state"] == "succeeded");
     let green = green.filter_map(|s| s["name"].as_str()?.strip_suffix(IDLE));
     green.map(ToOwned::to_owned).collect()
@@ -341,7 +305,7 @@ fn green(scenario: &Scenario) -> Vec<String> {
 
 /// Is a scenario recovered although this action was left out?
 fn recovers_without(scenario: &Scenario, step: &str) -> bool {
-    let mut runbook = shipped_as_json(&scenario.runbook);
+    let mut runbook = asset(&format!("{}.yaml", scenario.runbook));
     without(&mut runbook, step);
     let up = Up::new(scenario, &runbook);
     let mut moves = scenario.way.iter();
@@ -350,7 +314,7 @@ fn recovers_without(scenario: &Scenario, step: &str) -> bool {
             false => up.begin(one),
             true => up.again(Move::words(&one.resume, &up.facts)),
         };
-        let steps = up.steps();
+        let steps = up.drill.steps();
         let failed = steps.iter().find(|s| s["state"] == "failed");
         let failed = failed.and_then(|s| s["name"].as_str());
         let planned = one

@@ -19,22 +19,9 @@ impl Hands<'_> {
         screen
     }
 
-    fn steps(&self) -> Vec<Value> {
-        let shown = self.drill.home.show_json(&self.drill.home.incident());
-        shown["steps"].as_array().cloned().unwrap_or_default()
-    }
-
     /// What the world knows and a person would find out.
     fn fact(&self, name: &str) -> String {
-        let all = self.drill.sandboxes();
-        let state = self
-            .drill
-            .home
-            .state()
-            .join("sandboxes")
-            .join(&all[0])
-            .join("state.json");
-        let state: Value = serde_json::from_slice(&fs::read(state).unwrap()).unwrap();
+        let (_, state) = self.drill.sandbox();
         state["facts"][name].as_str().unwrap().to_owned()
     }
 
@@ -62,7 +49,7 @@ impl Hands<'_> {
         self.terminal.send("\r");
         let what = format!("the end of {name}\n{}", self.terminal);
         until(Duration::from_secs(120), what, || {
-            let steps = self.steps();
+            let steps = self.drill.steps();
             let now = steps.iter().find(|s| s["name"] == name).unwrap();
             let state = now["state"].as_str().unwrap();
             assert!(
@@ -114,8 +101,8 @@ fn by_keys(id: &str, set: &[&str], severity: &str, answers: &[&str], typed: &str
         }
         person.sees("Ready");
         terminal.send("c");
-        for _ in 0..person.steps().len() {
-            let steps = person.steps();
+        for _ in 0..drill.steps().len() {
+            let steps = drill.steps();
             let Some(next) = steps.iter().find(|s| s["state"] == "pending") else {
                 break;
             };

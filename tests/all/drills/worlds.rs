@@ -3,7 +3,7 @@
 use super::*;
 use crate::harness::{free_port, process::send};
 use rustix::process::Signal;
-use std::{net::TcpListener, process::Command};
+use std::net::TcpListener;
 
 /// A sandbox that stays up, and the numbers of its supervisor.
 fn kept(drill: &Drill) -> Value {
@@ -17,30 +17,11 @@ fn kept(drill: &Drill) -> Value {
             "--keep",
         ])
         .exits(0);
-    let all = drill.sandboxes();
-    assert_eq!(all.len(), 1, "{all:?}");
-    let state = drill
-        .home
-        .state()
-        .join("sandboxes")
-        .join(&all[0])
-        .join("state.json");
-    serde_json::from_slice(&fs::read(state).unwrap()).unwrap()
+    drill.sandbox().1
 }
 
-fn inside(state: &Value, script: &str) -> bool {
-    let pid = state["pid"].as_u64().unwrap();
-    let mut nsenter = Command::new("nsenter");
-    nsenter.args([
-        &format!("--target={pid}"),
-        "--net",
-        "--mount",
-        "--",
-        "bash",
-        "-c",
-        script,
-    ]);
-    nsenter.output().unwrap().status.success()
+fn inside(drill: &Drill, script: &str) -> bool {
+    drill.inside(&["bash", "-c", script]).code == 0
 }
 
 #[test]
@@ -52,11 +33,11 @@ fn a_sandbox_reaches_nothing_outside_and_is_removed_whole() {
     let outside = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
     let port = outside.local_addr().unwrap().port();
     assert!(!inside(
-        &state,
+        &drill,
         &format!("exec 3<>/dev/tcp/127.0.0.1/{port}")
     ));
-    assert!(inside(&state, "exec 3<>/dev/tcp/api.arbitex.io/443"));
-    assert!(!inside(&state, "getent hosts example.com"));
+    assert!(inside(&drill, "exec 3<>/dev/tcp/api.arbitex.io/443"));
+    assert!(!inside(&drill, "getent hosts example.com"));
 
     drill.run(&["--clean"]).exits(0);
     drill.nothing_is_left();
