@@ -155,6 +155,9 @@ pub(crate) async fn open(world: &Arc<World>) -> io::Result<()> {
     for name in names {
         world.names.set(name, &[CLOUDS]);
     }
+    let login = world.folder.at("home/azure");
+    signed_in(&login)?;
+    world.environment("AZURE_CONFIG_DIR", login.display().to_string());
     let vaults = format!("*.{}", vault::DOMAIN);
     let pair = world.authority.sign(&[MANAGER, LOGIN, GRAPH, &vaults])?;
     let router = Router::new().fallback(answer).with_state(world.clone());
@@ -232,7 +235,7 @@ async fn accepted(world: &World, status: StatusCode, value: Value, operation: &s
 }
 
 /// A folder for `az` in which somebody is signed in: the login of whoever drills is neither sent here nor changed.
-pub(crate) fn signed_in(folder: &Path) -> io::Result<()> {
+fn signed_in(folder: &Path) -> io::Result<()> {
     let known = json!({ "id": SUBSCRIPTION, "name": "sandbox", "state": "Enabled", "isDefault": true, "tenantId": TENANT, "homeTenantId": TENANT,
         "environmentName": "AzureCloud", "managedByTenants": [], "user": { "name": PRINCIPAL, "type": "servicePrincipal" } });
     let entry = json!({ "client_id": PRINCIPAL, "tenant": TENANT, "client_secret": "sandbox" });

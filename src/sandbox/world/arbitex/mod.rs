@@ -299,9 +299,6 @@ async fn site(
     });
     // JSON is YAML, too.
     world.folder.write_json("site.yaml", &site)?;
-    let login = world.folder.at("home/azure");
-    azure::signed_in(&login)?;
-    world.environment("AZURE_CONFIG_DIR", login.display().to_string());
     world.environment("DB_PASSWORD", &world.secrets.db_password);
     world.environment("ADMIN_TOKEN", &world.secrets.admin_token);
     world.environment(
