@@ -537,6 +537,15 @@ impl Event {
             | Self::Unknown => None,
         }
     }
+
+    /// Does it bring values that others may be made of?
+    pub fn holds_values(&self) -> bool {
+        match self {
+            Self::ValueSet { secret, .. } => !secret,
+            Self::AttemptEnded { ending, .. } => !ending.captured.is_empty(),
+            _ => false,
+        }
+    }
 }
 
 /// One journal entry without its hash.

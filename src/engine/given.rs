@@ -8,11 +8,14 @@
 use crate::domain::{
     decide::Command,
     finding::did_you_mean,
+    incident::Held,
     runbook::{Runbook, Variable},
     site::{Baseline, Site},
     template, units,
 };
 use chrono::{DateTime, SecondsFormat, Utc};
+use indexmap::IndexMap;
+use std::collections::BTreeMap;
 use tokio::sync::mpsc;
 
 /// What was given from outside, for a new incident or an old one.
@@ -45,6 +48,9 @@ pub struct Sources<'a> {
     pub site: Option<&'a Site>,
     pub defaults: bool,
 }
+
+/// The source of a value that is the runbook's default.
+const DEFAULT: &str = "default";
 
 /// A default that is made of others can double at each of them.
 const LONGEST_DEFAULT: usize = 64 * 1024;
@@ -115,10 +121,40 @@ fn defaults(runbook: &Runbook, values: &mut Vec<Value>) -> Result<(), String> {
                     "{name}: its default grows beyond {LONGEST_DEFAULT} bytes"
                 ));
             }
-            values.push(accept(variable, &filled, "default")?);
+            values.push(accept(variable, &filled, DEFAULT)?);
         }
     }
     Ok(())
+}
+
+/// Defaults made of other values that follow from what is held now: those that nobody has given, and those
+/// that read otherwise than when they were filled in.
+pub(super) fn following(runbook: &Runbook, held: &IndexMap<String, Held>) -> Vec<Value> {
+    let mut new: BTreeMap<&str, Value> = BTreeMap::new();
+    for variable in runbook.variables.values() {
+        let name = variable.name.text.as_str();
+        let present = held.get(name);
+        let text = variable.default.as_deref();
+        let made = text.filter(|t| !template::names(t).is_empty());
+        let Some(text) = made.filter(|_| present.is_none_or(|h| h.source == DEFAULT)) else {
+            continue;
+        };
+        let filled = template::fill(text, |name| match new.get(name) {
+            Some(value) => Some(value.value.clone()),
+            None => held.get(name).and_then(|h| h.value.clone()),
+        });
+        let Ok(filled) = filled else { continue };
+        // One that is not accepted is asked for, as any value that is missing.
+        let Ok(value) = accept(variable, &filled, DEFAULT) else {
+            continue;
+        };
+        if filled.len() <= LONGEST_DEFAULT
+            && present.and_then(|h| h.value.as_deref()) != Some(value.value.as_str())
+        {
+            new.insert(name, value);
+        }
+    }
+    new.into_values().collect()
 }
 
 fn accept(variable: &Variable, value: &str, source: &str) -> Result<Value, String> {
@@ -253,6 +289,51 @@ recovered: { when: { file: / } }
             key.iter()
                 .any(|(n, v, s)| n == "key" && v == "hunter22" && s == "environment")
         );
+    }
+
+    #[test]
+    fn a_default_follows_the_value_that_it_is_made_of() {
+        let text = RUNBOOK.replace(
+            "  tenants:",
+            "  claim: { type: text }
+  disk: { type: text, default: '${claim}-restored', pattern: '[a-z-]+' }
+  copy: { type: text, default: '${disk}-copy' }
+  tenants:",
+        );
+        let runbook = Runbook::read(text.as_bytes()).expect("valid").0;
+        let mut held = IndexMap::new();
+        let mut hold = |name: &str, value: &str, source: &str| {
+            let one = Held {
+                value: Some(value.to_owned()),
+                secret: false,
+                source: source.to_owned(),
+                fingerprint: None,
+            };
+            held.insert(name.to_owned(), one);
+            following(&runbook, &held)
+                .into_iter()
+                .map(|v| (v.name, v.value))
+                .collect::<Vec<_>>()
+        };
+        let pairs = |all: &[(&str, &str)]| {
+            let owned = all.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+            owned.collect::<Vec<_>>()
+        };
+        assert_eq!(hold("key", "a", "asked"), []);
+        let both = pairs(&[("copy", "data-restored-copy"), ("disk", "data-restored")]);
+        assert_eq!(hold("claim", "data", "asked"), both);
+        hold("copy", "data-restored-copy", DEFAULT);
+        assert_eq!(hold("disk", "data-restored", DEFAULT), []);
+        // The claim is corrected: both follow. What a person gave stays, and what is made of it follows that.
+        let both = pairs(&[("copy", "logs-restored-copy"), ("disk", "logs-restored")]);
+        assert_eq!(hold("claim", "logs", "asked"), both);
+        assert_eq!(
+            hold("disk", "other", "asked"),
+            pairs(&[("copy", "other-copy")])
+        );
+        // One that its own pattern refuses is asked for.
+        hold("disk", "data-restored", DEFAULT);
+        assert_eq!(hold("claim", "NO 1", "asked"), pairs(&[]));
     }
 
     #[test]

@@ -205,6 +205,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Fills in the defaults that follow from the values that are held now.
+    fn follow_defaults(&mut self) -> Result<(), Refusal> {
+        for value in given::following(&self.runbook, &self.incident.values) {
+            self.wish(Command::SetValue {
+                name: value.name,
+                value: value.value,
+                source: value.source,
+            })?;
+        }
+        Ok(())
+    }
+
     /// Is this another secret than the one that the site recorded?
     fn is_another(&self, name: &str, value: &str) -> bool {
         let recorded = self.recorded_secrets.get(name);
@@ -256,6 +268,9 @@ impl Engine {
         }
         self.view.send_replace(Arc::new(self.incident.clone()));
         self.summarize();
+        if sealed.iter().any(|s| s.entry().event.holds_values()) {
+            self.follow_defaults()?;
+        }
         for effect in sealed.iter().filter_map(|s| s.entry().event.effect()) {
             self.act(effect);
         }

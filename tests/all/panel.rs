@@ -108,13 +108,13 @@ fn failing(home: &Blackstart, runbook: &Value, samples: &[Sample]) -> String {
 }
 
 /// Words of a screen, however it breaks its lines.
-fn words(screen: &str) -> String {
+pub(crate) fn words(screen: &str) -> String {
     let plain = screen.replace(['│', '╭', '╮', '╰', '╯', '─'], " ");
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// What stands in the panel, without what shows on either side of it.
-fn panel(screen: &str) -> String {
+pub(crate) fn panel(screen: &str) -> String {
     let lines: Vec<Vec<char>> = screen.lines().map(|l| l.chars().collect()).collect();
     let title: Vec<char> = "╭ Likely cause of".chars().collect();
     let found = lines.iter().enumerate().find_map(|(row, line)| {

@@ -1,131 +1,345 @@
 //! Drills through the cockpit, by keys, from what is broken to what runs again.
 
 use super::*;
-use crate::harness::{pause, pty::Terminal, until};
+use crate::{
+    harness::{pause, pty::Terminal, until},
+    panel::{asset, panel, words},
+};
+use std::collections::BTreeMap;
 
-/// Goes through a drill by keys.
+/// Keys that act are dropped for a moment after the screen has changed.
+const MOMENT: Duration = Duration::from_millis(450);
+
+/// How long a screen may take.
+const SCREEN: Duration = Duration::from_secs(90);
+
+/// How long a step may take.
+const STEP: Duration = Duration::from_secs(300);
+
+/// A person who goes the good way of a scenario by keys.
 struct Hands<'t> {
     drill: &'t Drill,
     terminal: &'t Terminal,
+    scenario: &'t Scenario,
+    runbook: &'t Value,
+    /// What a person would find out in the sandbox.
+    facts: BTreeMap<String, String>,
+}
+
+/// What a move says beside the steps that are run.
+#[derive(Default)]
+struct Said {
+    values: BTreeMap<String, String>,
+    skips: Vec<(String, String)>,
+    again: Vec<String>,
+}
+
+impl Said {
+    fn take(&mut self, words: &[String]) {
+        self.again.clear();
+        for pair in words.windows(2) {
+            let parts = || {
+                let (name, rest) = pair[1].split_once('=').unwrap();
+                (name.to_owned(), rest.to_owned())
+            };
+            match pair[0].as_str() {
+                "--set" => drop(self.values.insert(parts().0, parts().1)),
+                "--skip" => self.skips.push(parts()),
+                "--retry" => self.again.push(pair[1].clone()),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Is this the step that a move names, by all of its name or by its end?
+fn is_named(step: &Value, name: &str) -> bool {
+    let full = step["name"].as_str().unwrap();
+    full == name || full.ends_with(&format!("/{name}"))
+}
+
+fn position(of: &Value, key: &str, wanted: &str) -> usize {
+    let all = of.as_array().unwrap();
+    let at = all.iter().position(|one| one[key] == wanted);
+    at.unwrap_or_else(|| panic!("{key} {wanted:?} among {of:#}"))
 }
 
 impl Hands<'_> {
     fn sees(&self, expression: &str) -> String {
-        let screen = self
-            .terminal
-            .wait_for_text(expression, Duration::from_secs(90));
-        // Keys that act are dropped for a moment after the screen has changed.
-        pause(Duration::from_millis(350));
+        let screen = self.terminal.wait_for_text(expression, SCREEN);
+        pause(MOMENT);
         screen
     }
 
-    /// What the world knows and a person would find out.
-    fn fact(&self, name: &str) -> String {
-        let (_, state) = self.drill.sandbox();
-        state["facts"][name].as_str().unwrap().to_owned()
+    fn send(&self, keys: &str) {
+        self.terminal.send(keys);
+        pause(MOMENT);
     }
 
-    /// The step that the cockpit has chosen: armed, given what it asks for, started, waited for.
-    fn next(&self, name: &str, number: &Value, typed: &str) {
-        self.sees(&format!("{number} · "));
-        self.terminal.send("r");
-        let mut asked =
-            self.sees("Enter starts it|to confirm|What did you see|Enter accepts|type: ");
-        if asked.contains("type: ") {
-            self.terminal.send(&format!("{}\r", self.fact("before")));
-            pause(Duration::from_millis(450));
-            self.terminal.send("r");
-            asked = self.sees("Enter starts it|to confirm|What did you see|Enter accepts");
-        }
-        if asked.contains("to confirm") {
-            self.terminal.send("\u{1b}[6~");
-            pause(Duration::from_millis(450));
-            self.terminal.send(typed);
-            pause(Duration::from_millis(450));
-        }
-        if asked.contains("What did you see") {
-            self.terminal.send("it is as it should be");
-        }
+    /// The row of a list that is so far below the first one.
+    fn choose(&self, row: usize) {
+        self.send(&"j".repeat(row));
         self.terminal.send("\r");
-        let what = format!("the end of {name}\n{}", self.terminal);
-        until(Duration::from_secs(120), what, || {
+    }
+
+    /// Severity, moment, every question of the tree, what is affected, and which way.
+    fn triage(&self) {
+        let screen = self.sees("How bad is it");
+        assert!(screen.contains("DRILL (simulated)"), "{screen}");
+        assert!(
+            !screen.contains(&self.scenario.title),
+            "what is broken is not told:\n{screen}"
+        );
+        self.sees("told ");
+        self.choose(position(
+            &self.runbook["severities"],
+            "id",
+            &self.scenario.severity,
+        ));
+        self.sees("Since when");
+        self.terminal.send(&format!("{}\r", self.facts["damaged"]));
+
+        let mut here = &self.runbook["triage"];
+        for answer in &self.scenario.answers {
+            self.sees(here["ask"].as_str().unwrap());
+            let row = position(&here["choices"], "answer", answer);
+            self.choose(row);
+            here = &here["choices"][row];
+        }
+        let ways: Vec<(&str, &str)> = self
+            .scenario
+            .go
+            .iter()
+            .map(|go| go.split_once('/').unwrap_or((go, "")))
+            .collect();
+        if let Some(pick) = here["pick"].as_array() {
+            self.sees("Which are affected");
+            for name in pick {
+                if ways.iter().any(|(of, _)| name == of) {
+                    self.send(" ");
+                }
+                self.send("j");
+            }
+            self.terminal.send("\r");
+        }
+        let planned = here["pick"].as_array().or(here["go"].as_array()).unwrap();
+        for name in planned {
+            let way = ways.iter().find(|(of, way)| name == of && !way.is_empty());
+            let Some((of, way)) = way else { continue };
+            let all = &self.runbook["procedures"];
+            let procedure = &all[position(all, "id", of)];
+            self.sees(&format!(
+                "Which way for .*{}",
+                regex::escape(procedure["title"].as_str().unwrap())
+            ));
+            self.choose(position(&procedure["paths"], "id", way));
+        }
+        self.sees("Ready");
+        self.terminal.send("c");
+    }
+
+    /// Goes to a step in the checklist.
+    fn go_to(&self, step: &Value) {
+        let number = step["number"].as_u64().unwrap();
+        self.sees("run .*stop");
+        self.terminal.send("g");
+        let down = usize::try_from(number).unwrap() - 1;
+        self.send(&"j".repeat(down));
+        self.sees(&format!("╭ {number} · "));
+    }
+
+    fn state(&self, name: &str) -> String {
+        let steps = self.drill.steps();
+        let now = steps.iter().find(|s| s["name"] == name).unwrap();
+        now["state"].as_str().unwrap().to_owned()
+    }
+
+    fn skip(&self, step: &Value, reason: &str) {
+        self.go_to(step);
+        self.terminal.send("S");
+        self.sees("Why is it skipped");
+        self.send(&format!("{reason}\r"));
+        let name = step["name"].as_str().unwrap();
+        until(SCREEN, format!("{name} is skipped"), || {
+            self.state(name) == "skipped"
+        });
+    }
+
+    /// Confirms every target that waits for a person.
+    fn confirm_targets(&self) {
+        let moved = || {
+            let shown = self.drill.home.show_json(&self.drill.home.incident());
+            let all = shown["identities"].as_array().unwrap();
+            all.iter().filter(|i| !i["proposed"].is_null()).count()
+        };
+        while let left @ 1.. = moved() {
+            self.send("i");
+            self.sees("(?s)Is this the right.*Enter confirms it");
+            self.send("\r");
+            until(SCREEN, "a target is confirmed", || moved() < left);
+        }
+    }
+
+    /// Arms a step, says what it asks for, starts it, and waits for how it ended.
+    fn run(&self, step: &Value, said: &Said) -> String {
+        let name = step["name"].as_str().unwrap();
+        self.confirm_targets();
+        self.go_to(step);
+        let attempts = || {
             let steps = self.drill.steps();
             let now = steps.iter().find(|s| s["name"] == name).unwrap();
-            let state = now["state"].as_str().unwrap();
-            assert!(
-                !["failed", "unknown"].contains(&state),
-                "{now:#}\n{}",
-                self.terminal
-            );
+            now["attempts"].as_array().unwrap().len()
+        };
+        let (before, was) = (attempts(), self.state(name));
+        self.terminal.send("r");
+        loop {
+            let asked = self.sees("Enter starts it|Enter accepts it|type: ");
+            let value = asked.contains("type: ").then(|| {
+                let named = said.values.iter();
+                let title = |name: &&String| asked.contains(&format!("╭ {name} "));
+                let mut named = named.filter(|(name, _)| title(name));
+                let found = named.next();
+                found.unwrap_or_else(|| panic!("a value\n{asked}")).1
+            });
+            match value {
+                Some(value) => self.send(&format!("{value}\r")),
+                None if asked.contains("to confirm what is destroyed") => {
+                    self.send("\u{1b}[6~");
+                    let all = words(&asked);
+                    let typed = all
+                        .split_once(" to confirm what is destroyed")
+                        .and_then(|(head, _)| head.rsplit_once("Type "))
+                        .map_or("", |(_, typed)| typed);
+                    self.send(&format!("{typed}\r"));
+                    break;
+                }
+                None if asked.contains("What did you see") => {
+                    self.send("it is as it should be\r");
+                    break;
+                }
+                None if asked.contains("Enter accepts it") => self.send("it is needed again\r"),
+                None => {
+                    self.send("\r");
+                    break;
+                }
+            }
+        }
+        let what = format!("the end of {name}\n{}", self.terminal);
+        until(STEP, what, || {
+            let state = self.state(name);
             // What is done already is offered as such, and Enter takes it.
-            if state == "pending" && self.terminal.screen().contains("already done") {
-                pause(Duration::from_millis(400));
+            if attempts() == before && self.terminal.screen().contains("already done") {
+                pause(MOMENT);
                 self.terminal.send("\r");
             }
-            !["pending", "running"].contains(&state)
+            (attempts() > before || state != was) && !["pending", "running"].contains(&&*state)
         });
+        self.state(name)
+    }
+
+    /// One move: what is done again, then everything that is open, up to where it is meant to fail.
+    fn goes(&self, one: &Move, said: &Said) {
+        let mut again = said.again.iter();
+        loop {
+            let steps = self.drill.steps();
+            let next = match again.next() {
+                Some(name) => steps.iter().find(|s| is_named(s, name)),
+                None => steps.iter().find(|s| s["state"] == "pending"),
+            };
+            let Some(step) = next else { break };
+            // In a drill the procedures that only production needs are left out, as they say themselves.
+            let procedure = step["name"].as_str().unwrap().split('/').next().unwrap();
+            if procedure == "archiving" {
+                self.skip(step, "this is a drill");
+                continue;
+            }
+            let skip = said.skips.iter().find(|(name, _)| is_named(step, name));
+            if let Some((_, reason)) = skip.filter(|_| step["state"] == "pending") {
+                self.skip(step, reason);
+                continue;
+            }
+            let ended = self.run(step, said);
+            let expected = one.fails.as_ref().filter(|e| is_named(step, &e.step));
+            let Some(expected) = expected else {
+                // What was done already is skipped, with what was seen.
+                assert!(
+                    ["succeeded", "unverified", "skipped"].contains(&&*ended),
+                    "{}: {ended}\n{}",
+                    step["name"],
+                    self.terminal
+                );
+                continue;
+            };
+            assert_eq!(ended, "failed", "{}\n{}", step["name"], self.terminal);
+            let screen = self.sees("Likely cause of");
+            let told = words(&panel(&screen));
+            assert!(
+                told.contains(&format!("▸ 1 {}", expected.cause)),
+                "{}\n{screen}",
+                expected.cause
+            );
+            self.send("\u{1b}");
+            return;
+        }
+        assert!(one.fails.is_none(), "{:?} did not fail", one.fails);
     }
 }
 
-/// A drill in a terminal: from triage by these keys to *recovered*, and what is told afterwards.
+/// A drill in a terminal: from triage to *recovered*, and what is told afterwards.
 #[track_caller]
-fn by_keys(id: &str, set: &[&str], severity: &str, answers: &[&str], typed: &str) {
+fn by_keys(id: &str) {
     let drill = Drill::new();
-    let mut words = vec!["drill", "--scenario", id, "--seed", "21"];
-    words.extend(set.iter().flat_map(|pair| ["--set", pair]));
+    let words = ["drill", "--scenario", id, "--seed", "21"];
     let mut terminal = drill.home.terminal(&words, 120, 40);
-    {
-        let person = Hands {
-            drill: &drill,
-            terminal: &terminal,
+    let scenario = shipped(id);
+    let runbook = asset(&format!("{}.yaml", scenario.runbook));
+    terminal.wait_for_text("How bad is it", SCREEN);
+    let (_, state) = drill.sandbox();
+    let person = Hands {
+        drill: &drill,
+        terminal: &terminal,
+        scenario: &scenario,
+        runbook: &runbook,
+        facts: serde_json::from_value(state["facts"].clone()).unwrap(),
+    };
+    let mut said = Said::default();
+    let mut planned = false;
+    for one in &scenario.way {
+        if !one.by_hand.is_empty() {
+            let script = blackstart::domain::drill::filled(&one.by_hand, &person.facts);
+            drill.inside(&["bash", "-c", &script]).exits(0);
+            continue;
+        }
+        let words = if one.run.is_empty() {
+            &one.resume
+        } else {
+            &one.run
         };
-        let screen = person.sees("How bad is it");
-        assert!(screen.contains("DRILL (simulated)"), "{screen}");
-        assert!(
-            !screen.contains(&shipped(id).title),
-            "what is broken is not told:\n{screen}"
-        );
-        person.sees("told ");
-        terminal.send(severity);
-        pause(Duration::from_millis(450));
-        terminal.send("\r");
-        person.sees("Since when");
-        terminal.send("20m\r");
-        for (question, keys) in answers.iter().map(|a| a.split_once(':').unwrap()) {
-            person.sees(question);
-            for key in keys.chars() {
-                terminal.send(&key.to_string());
-                pause(Duration::from_millis(450));
-            }
-            terminal.send("\r");
+        said.take(&Move::words(words, &person.facts));
+        if !planned {
+            person.triage();
+            planned = true;
         }
-        person.sees("Ready");
-        terminal.send("c");
-        for _ in 0..drill.steps().len() {
-            let steps = drill.steps();
-            let Some(next) = steps.iter().find(|s| s["state"] == "pending") else {
-                break;
-            };
-            person.next(next["name"].as_str().unwrap(), &next["number"], typed);
-        }
-        person.sees("(?i)recovered");
+        person.goes(one, &said);
     }
+    person.sees("(?i)recovered");
     let incident = drill.home.incident();
     until(Duration::from_secs(60), "recovery", || {
         drill.home.show_json(&incident)["state"] == "recovered"
     });
     // Esc leads back to the checklist, q out of it and home, and q at home ends the cockpit.
     for _ in 0..6 {
-        pause(Duration::from_millis(450));
+        pause(MOMENT);
         terminal.send("q");
     }
-    terminal.wait(Duration::from_secs(90));
+    terminal.wait(SCREEN);
     let screen = terminal.screen();
     assert!(
-        screen.contains(&shipped(id).title.chars().take(30).collect::<String>()),
+        screen.contains(&scenario.title.chars().take(30).collect::<String>()),
         "{screen}"
     );
     let told: Value = serde_json::from_str(&drill.home.export(&incident, "json")).unwrap();
+    assert_eq!(told["debrief"]["plan_right"], true);
     let answers = told["debrief"]["answers"].as_array().unwrap();
     assert!(
         !answers.is_empty() && answers.iter().all(|a| a["right"] != false),
@@ -136,38 +350,49 @@ fn by_keys(id: &str, set: &[&str], severity: &str, answers: &[&str], typed: &str
 
 #[test]
 fn a_damaged_redis_is_recovered_by_keys_and_the_debrief_stands_on_the_normal_screen() {
-    by_keys(
-        "redis-lost",
-        &[],
-        "j",
-        &["What is broken:", "Which one:j", "Which way:"],
-        "",
-    );
+    by_keys("redis-lost");
 }
 
 #[test]
 fn a_lost_volume_is_recovered_by_keys() {
-    let set = [
-        "pvc_name=arbitex-audit-buffer",
-        "pvc_user=deployment/arbitex-platform",
-        "volume_path=/var/lib/arbitex",
-    ];
-    by_keys(
-        "volume-lost",
-        &set,
-        "j",
-        &["What is broken:", "Which one:jj"],
-        "arbitex-audit-buffer",
-    );
+    by_keys("volume-lost");
 }
 
 #[test]
 fn a_rotated_master_key_is_recovered_by_keys() {
-    by_keys(
-        "ampora-key-rotated",
-        &[],
-        "j",
-        &["What is lost:j", "Which part:j", "Which way:"],
-        "",
-    );
+    by_keys("ampora-key-rotated");
+}
+
+/// All others, which `make torture` goes through.
+mod long {
+    use super::by_keys;
+
+    macro_rules! keys {
+        ($($name:ident: $id:literal),* $(,)?) => {
+            $(#[test] fn $name() { by_keys($id); })*
+
+            #[test]
+            fn every_shipped_scenario_is_gone_through() {
+                let mut tested = vec!["redis-lost", "volume-lost", "ampora-key-rotated", $($id),*];
+                let mut all: Vec<&str> = super::SHIPPED.iter().map(|(id, _)| *id).collect();
+                tested.sort_unstable();
+                all.sort_unstable();
+                assert_eq!(all, tested);
+            }
+        };
+    }
+
+    keys! {
+        postgres_migration: "postgres-migration",
+        postgres_gone: "postgres-gone",
+        dump_truncated: "dump-truncated",
+        redis_shadowed: "redis-shadowed",
+        claim_held: "claim-held",
+        several_lost: "several-lost",
+        cluster_lost: "cluster-lost",
+        ampora_site_lost: "ampora-site-lost",
+        ampora_agents_authority: "ampora-agents-authority",
+        ampora_swept: "ampora-swept",
+        ampora_federation: "ampora-federation",
+    }
 }
