@@ -10,7 +10,7 @@ use crate::{
         decide::{Command, Refusal},
         drill::{Earlier, debrief},
         event::{Mode, Revealed},
-        incident::{Incident, IncidentState, StepState},
+        incident::{Attempt, Incident, IncidentState, StepState},
         site::Site,
         text::Clean,
         units,
@@ -131,8 +131,13 @@ pub(super) fn picture(incident: &Incident) -> String {
             text.push_str(&format!("  ({})", Clean::line(&reason)));
         }
         line(text);
-        if matches!(step.state(), StepState::Failed) {
-            let causes = step.attempts.last().and_then(|a| a.causes.as_ref());
+        let last = step.attempts.last();
+        let doubted = last.is_some_and(Attempt::is_doubted);
+        if doubted {
+            line("       it ended with 0, and its output says that it failed:".to_owned());
+        }
+        if doubted || matches!(step.state(), StepState::Failed) {
+            let causes = last.and_then(|a| a.causes.as_ref());
             for cause in causes.into_iter().flatten().take(3) {
                 line(format!(
                     "       likely cause: {}",

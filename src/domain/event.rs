@@ -499,11 +499,11 @@ impl Event {
             Self::AttemptEnded {
                 step, n, ending, ..
             } => match ending.outcome {
-                Outcome::Failed | Outcome::TimedOut => Some(Effect::LookUp {
+                Outcome::Failed | Outcome::TimedOut | Outcome::Succeeded => Some(Effect::LookUp {
                     step: step.clone(),
                     n: *n,
                 }),
-                Outcome::Succeeded | Outcome::Cancelled | Outcome::Unknown => None,
+                Outcome::Cancelled | Outcome::Unknown => None,
             },
             Self::Opened { .. }
             | Self::TlsWeakened { .. }

@@ -10,8 +10,8 @@ use crate::{
     actions, checks,
     domain::{
         decide::{self, IdentityRead, Refusal, Report, Sight, Start},
-        event::{AttemptKind, CheckPhase, CheckResult, Ending, Outcome},
-        failures::{Evidence, LookUp, library},
+        event::{AttemptKind, Cause, CheckPhase, CheckResult, Ending, Outcome, Verdict},
+        failures::{Evidence, Judged, LookUp, library, rules::Sure},
         native, plan,
         runbook::Danger,
     },
@@ -30,6 +30,9 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{mpsc, oneshot, watch};
+
+/// With this a probe's script says that it cannot tell: EX_TEMPFAIL.
+const CANNOT_TELL: i32 = 75;
 
 impl Engine {
     /// A wish to start: refused at once, or looked at first (who the targets are, whether it is
@@ -274,10 +277,12 @@ impl Engine {
         else {
             return;
         };
-        let Some(ending) = attempt.ending.clone() else {
+        let Some(ending) = attempt.ending.clone().filter(|_| attempt.wants_look_up()) else {
             return;
         };
+        let failed = ending.outcome != Outcome::Succeeded;
         let dir = self.dir.path.join(&attempt.dir);
+        self.looking += 1;
         let (rules, step) = (self.rules.clone(), step.to_owned());
         tokio::task::spawn_blocking(move || {
             let mut look_up = LookUp::new([&**rules, library::library()]);
@@ -287,13 +292,20 @@ impl Engine {
             for check in ending.checks.iter().filter(|c| !c.passed) {
                 look_up.seen(&check.seen);
             }
-            let causes = look_up.causes(&Evidence {
-                step: &step,
-                tool: None,
-                exit_code: ending.exit_code,
-                signal: ending.signal,
-            });
-            let _ = tell.blocking_send(Ask::Report(Report::Causes { step, n, causes }));
+            let causes: Vec<Cause> = look_up
+                .judged(&Evidence {
+                    step: &step,
+                    tool: None,
+                    exit_code: ending.exit_code,
+                    signal: ending.signal,
+                })
+                .into_iter()
+                // Of what ended with 0, only a line that names a cause is worth a doubt.
+                .filter(|judged| failed || judged.rule.sure >= Sure::Likely)
+                .map(Judged::into_cause)
+                .collect();
+            let causes = (failed || !causes.is_empty()).then_some(causes);
+            let _ = tell.blocking_send(Ask::LookedUp { step, n, causes });
         });
     }
 
@@ -305,9 +317,20 @@ impl Engine {
         let (Some(check), Some(tell)) = (probe, self.tell.upgrade()) else {
             return;
         };
-        let (scope, redactor) = (self.scope(), self.redactor.clone());
+        let (mut scope, redactor) = (self.scope(), self.redactor.clone());
+        scope.env = sight::probe_env(
+            &self.runbook,
+            &self.incident,
+            &self.vault,
+            &step,
+            &self.dir.path,
+        );
         tokio::spawn(async move {
-            let check = checks::run(&check, CheckPhase::Probe, &scope, &redactor).await;
+            let mut check = checks::run(&check, CheckPhase::Probe, &scope, &redactor).await;
+            let untold = format!("exit {CANNOT_TELL}");
+            if check.seen.as_str().split(':').next() == Some(&untold) {
+                check.verdict = Verdict::CannotTell;
+            }
             let _ = tell
                 .send(Ask::Report(Report::Probed { step, row, check }))
                 .await;

@@ -28,7 +28,7 @@ use crate::{
     clock,
     domain::{
         decide::{self, Command, Refusal, Report, Sight, Start},
-        event::{CheckResult, Effect, Entry, Event, Outcome, PinnedBy},
+        event::{Cause, CheckResult, Effect, Entry, Event, Outcome, PinnedBy},
         incident::Incident,
         redact::{Redactor, Sealed},
         runbook::Runbook,
@@ -62,7 +62,13 @@ pub(crate) enum Ask {
     Report(Report),
     /// The end of a step that moved targets, with who they are now.
     Moved(Report, Vec<Report>),
-    /// Everything asked before has been taken in; the summary is kept.
+    /// What a log says; `None` where there is nothing to say.
+    LookedUp {
+        step: String,
+        n: u32,
+        causes: Option<Vec<Cause>>,
+    },
+    /// Everything asked before has been taken in, and every log looked up; the summary is kept.
     Settle(oneshot::Sender<()>),
     ToAttempt(String, ToAttempt),
     /// Read-only looks, for triage, hints and probes.
@@ -117,6 +123,9 @@ pub(crate) struct Engine {
     summarized: Option<std::time::Instant>,
     progress: watch::Sender<Option<(String, CheckResult)>>,
     live: watch::Sender<along::AllLive>,
+    /// How many logs are being looked up, and who waits for the end of that.
+    looking: usize,
+    settling: Vec<oneshot::Sender<()>>,
     /// The runbook's failure rows, made ready for the search when they are first asked.
     rules: Arc<along::LazyRules>,
 }
@@ -153,11 +162,18 @@ impl Engine {
                 let answer = self.sighted(&start, &sight).await;
                 let _ = reply.send(answer);
             }
+            Ask::LookedUp { step, n, causes } => {
+                self.looking -= 1;
+                if let Some(causes) = causes {
+                    self.report(Report::Causes { step, n, causes });
+                }
+                self.settle();
+            }
             Ask::Report(report) => self.report(report),
             Ask::Moved(ended, moved) => self.moved(ended, moved),
             Ask::Settle(done) => {
-                self.dir.keep_summary(&self.incident, self.journal.len());
-                let _ = done.send(());
+                self.settling.push(done);
+                self.settle();
             }
             Ask::ToAttempt(step, message) => self.tell_attempt(&step, message),
             Ask::Look(look, results) => self.look(look, results),
@@ -275,6 +291,16 @@ impl Engine {
             self.act(effect);
         }
         Ok(())
+    }
+
+    fn settle(&mut self) {
+        if self.looking > 0 || self.settling.is_empty() {
+            return;
+        }
+        self.dir.keep_summary(&self.incident, self.journal.len());
+        for done in self.settling.drain(..) {
+            let _ = done.send(());
+        }
     }
 
     fn summarize(&mut self) {

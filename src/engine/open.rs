@@ -163,6 +163,8 @@ fn begin(
         summarized: None,
         progress,
         live,
+        looking: 0,
+        settling: Vec::new(),
         rules: along::rules(&runbook),
         dir: dir.clone(),
     };
@@ -297,21 +299,14 @@ impl Engine {
         self.commit(all)
     }
 
-    /// A failed attempt whose look-up died with an earlier cockpit is looked up now.
+    /// An attempt whose look-up died with an earlier cockpit is looked up now.
     fn recall_look_ups(&mut self) {
         let missing: Vec<(String, u32)> = self
             .incident
             .steps
             .iter()
             .filter_map(|s| Some((s.plan.step.clone(), s.attempts.last()?)))
-            .filter(|(_, a)| {
-                use crate::domain::event::Outcome;
-                let failed = a
-                    .ending
-                    .as_ref()
-                    .is_some_and(|e| matches!(e.outcome, Outcome::Failed | Outcome::TimedOut));
-                failed && a.causes.is_none()
-            })
+            .filter(|(_, a)| a.wants_look_up())
             .map(|(step, a)| (step, a.n))
             .collect();
         for (step, n) in missing {

@@ -111,6 +111,33 @@ fn script_env(
     env
 }
 
+/// What a probe finds in its environment: all that the failed step found, and its log.
+pub(super) fn probe_env(
+    runbook: &Runbook,
+    incident: &Incident,
+    vault: &Vault,
+    step: &str,
+    dir: &Path,
+) -> Vec<(String, String)> {
+    let script = |step: &Step| {
+        let script = step.script()?;
+        Some(script_env(runbook, incident, vault, step, script))
+    };
+    let mut env = runbook
+        .step(step)
+        .and_then(script)
+        .unwrap_or_else(|| plain_env(runbook, incident));
+    let attempt = incident.step(step).and_then(|s| s.attempts.last());
+    if let Some(attempt) = attempt {
+        let log = dir.join(&attempt.dir).join(crate::logs::LOG);
+        env.push((FAILED_LOG.to_owned(), log.to_string_lossy().into_owned()));
+    }
+    env
+}
+
+/// Where a probe finds what the failed step has printed.
+const FAILED_LOG: &str = "BLACKSTART_FAILED_LOG";
+
 /// What exactly will run, secrets masked: for people and for the journal.
 pub fn shown_command(runbook: &Runbook, values: &Values, step: &Step, undo: bool) -> String {
     if undo {

@@ -113,6 +113,23 @@ impl Attempt {
     pub fn is_running(&self) -> bool {
         self.ending.is_none()
     }
+
+    /// It ended with 0, nothing verified it, and its output says that it failed.
+    pub fn is_doubted(&self) -> bool {
+        let succeeded = |e: &Ending| e.outcome == Outcome::Succeeded;
+        self.ending.as_ref().is_some_and(succeeded)
+            && self.causes.as_ref().is_some_and(|all| !all.is_empty())
+    }
+
+    /// Is there something in its output that nobody has looked up?
+    pub fn wants_look_up(&self) -> bool {
+        let wants = |e: &Ending| match e.outcome {
+            Outcome::Failed | Outcome::TimedOut => true,
+            Outcome::Succeeded => !e.verified && self.kind == AttemptKind::Run,
+            Outcome::Cancelled | Outcome::Unknown => false,
+        };
+        self.causes.is_none() && self.ending.as_ref().is_some_and(wants)
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -175,7 +175,11 @@ impl Checklist {
                 None => Want::Nothing,
             },
             Action::Causes => {
-                let last = step.attempts.iter().rev().find(|a| is_failed(a));
+                let last = step
+                    .attempts
+                    .iter()
+                    .rev()
+                    .find(|a| is_failed(a) || a.is_doubted());
                 match last {
                     Some(attempt) => {
                         self.above = Above::Causes(Causes::new(&name, attempt.n));
@@ -250,13 +254,13 @@ fn is_failed(attempt: &Attempt) -> bool {
         .is_some_and(|e| matches!(e.outcome, Outcome::Failed | Outcome::TimedOut))
 }
 
-/// Every step whose last attempt failed.
+/// Every step whose last attempt failed, or says that it did.
 fn failures(at: &View) -> impl Iterator<Item = (&PlannedStep, &Attempt)> {
     at.incident
         .steps
         .iter()
         .filter_map(|s| Some((s, s.attempts.last()?)))
-        .filter(|(_, a)| is_failed(a))
+        .filter(|(_, a)| is_failed(a) || a.is_doubted())
 }
 
 impl Screen for Checklist {

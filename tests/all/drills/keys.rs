@@ -5,6 +5,7 @@ use crate::{
     harness::{pause, pty::Terminal, until},
     panel::{asset, panel, words},
 };
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 
 /// Keys that act are dropped for a moment after the screen has changed.
@@ -285,44 +286,84 @@ impl Hands<'_> {
     }
 }
 
+/// A drill that is up in a terminal of its own.
+struct Up {
+    drill: Drill,
+    terminal: Terminal,
+    scenario: Scenario,
+    runbook: Value,
+    facts: BTreeMap<String, String>,
+}
+
+impl Up {
+    fn new(id: &str) -> Self {
+        let drill = Drill::new();
+        let words = ["drill", "--scenario", id, "--seed", "21"];
+        let terminal = drill.home.terminal(&words, 120, 40);
+        let scenario = shipped(id);
+        terminal.wait_for_text("How bad is it", SCREEN);
+        let (_, state) = drill.sandbox();
+        Self {
+            runbook: asset(&format!("{}.yaml", scenario.runbook)),
+            facts: serde_json::from_value(state["facts"].clone()).unwrap(),
+            scenario,
+            terminal,
+            drill,
+        }
+    }
+
+    fn person(&self) -> Hands<'_> {
+        Hands {
+            drill: &self.drill,
+            terminal: &self.terminal,
+            scenario: &self.scenario,
+            runbook: &self.runbook,
+            facts: self.facts.clone(),
+        }
+    }
+}
+
 /// A drill in a terminal: from triage to *recovered*, and what is told afterwards.
 #[track_caller]
 fn by_keys(id: &str) {
-    let drill = Drill::new();
-    let words = ["drill", "--scenario", id, "--seed", "21"];
-    let mut terminal = drill.home.terminal(&words, 120, 40);
-    let scenario = shipped(id);
-    let runbook = asset(&format!("{}.yaml", scenario.runbook));
-    terminal.wait_for_text("How bad is it", SCREEN);
-    let (_, state) = drill.sandbox();
-    let person = Hands {
-        drill: &drill,
-        terminal: &terminal,
-        scenario: &scenario,
-        runbook: &runbook,
-        facts: serde_json::from_value(state["facts"].clone()).unwrap(),
-    };
+    let up = Up::new(id);
+    let person = up.person();
     let mut said = Said::default();
     let mut planned = false;
-    for one in &scenario.way {
+    for one in &up.scenario.way {
         if !one.by_hand.is_empty() {
-            let script = blackstart::domain::drill::filled(&one.by_hand, &person.facts);
-            drill.inside(&["bash", "-c", &script]).exits(0);
+            let script = blackstart::domain::drill::filled(&one.by_hand, &up.facts);
+            up.drill.inside(&["bash", "-c", &script]).exits(0);
             continue;
         }
-        let words = if one.run.is_empty() {
-            &one.resume
-        } else {
-            &one.run
-        };
-        said.take(&Move::words(words, &person.facts));
+        said.take(&Move::words(words_of(one), &up.facts));
         if !planned {
             person.triage();
             planned = true;
         }
         person.goes(one, &said);
     }
-    person.sees("(?i)recovered");
+    is_told(up);
+}
+
+fn words_of(one: &Move) -> &[String] {
+    if one.run.is_empty() {
+        &one.resume
+    } else {
+        &one.run
+    }
+}
+
+/// The platform has recovered: the cockpit is left, the debrief stands on the normal screen, nothing is left.
+#[track_caller]
+fn is_told(up: Up) {
+    up.person().sees("(?i)recovered");
+    let Up {
+        drill,
+        mut terminal,
+        scenario,
+        ..
+    } = up;
     let incident = drill.home.incident();
     until(Duration::from_secs(60), "recovery", || {
         drill.home.show_json(&incident)["state"] == "recovered"
@@ -351,6 +392,42 @@ fn by_keys(id: &str) {
 #[test]
 fn a_damaged_redis_is_recovered_by_keys_and_the_debrief_stands_on_the_normal_screen() {
     by_keys("redis-lost");
+}
+
+#[test]
+fn a_drill_goes_on_when_its_cockpit_was_killed_while_a_step_ran() {
+    let mut up = Up::new("redis-lost");
+    let one = &up.scenario.way[0];
+    let mut said = Said::default();
+    said.take(&Move::words(words_of(one), &up.facts));
+    let person = up.person();
+    person.triage();
+    person.go_to(&up.drill.steps()[0]);
+    person.send("r");
+    person.sees("Enter starts it");
+    up.terminal.send("\r");
+    let begun = || !up.drill.steps()[0]["attempts"].as_array().unwrap().is_empty();
+    until(SCREEN, "an attempt", begun);
+    let works = |pid: &u32| process::arguments(*pid).iter().any(|word| word == "open");
+    let cockpits: Vec<u32> = process::controllers(&up.drill.home.state())
+        .into_iter()
+        .filter(works)
+        .collect();
+    assert_eq!(cockpits.len(), 1, "{cockpits:?}");
+    process::send(cockpits[0], Signal::KILL);
+    let incident = up.drill.home.incident();
+    // The sandbox stays, and the one command that goes on is said.
+    up.terminal.wait(SCREEN);
+    let screen = up.terminal.screen();
+    assert!(screen.contains("blackstart resume"), "{screen}");
+
+    up.terminal = up.drill.home.terminal(&["resume", &incident], 120, 40);
+    let person = up.person();
+    person.sees("Checklist");
+    person.goes(one, &said);
+    let first = &up.drill.steps()[0];
+    assert_eq!(first["attempts"].as_array().unwrap().len(), 1, "{first:#}");
+    is_told(up);
 }
 
 #[test]

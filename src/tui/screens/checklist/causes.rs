@@ -1,5 +1,6 @@
 //! Why did it fail? The rows of the failure table that match, best first.
 
+use super::detail::DOUBTED;
 use crate::{
     domain::{
         event::{Cause, CheckResult},
@@ -142,6 +143,10 @@ impl Causes {
             Some(causes) => causes,
         };
         let (mut lines, mut end) = (Vec::new(), 0);
+        if attempt.is_doubted() {
+            let words = format!("{DOUBTED}. Nothing verified it:");
+            lines.extend(text::wrapped(&words, cells, theme.style(Role::Warn)));
+        }
         for (i, cause) in causes.iter().enumerate() {
             let here = i == self.cursor.at;
             let sign = if here { theme.sign(Mark::Here) } else { " " };

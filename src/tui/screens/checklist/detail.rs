@@ -385,8 +385,16 @@ fn newest(attempt: &Attempt, at: &View, cells: usize) -> Vec<Line<'static>> {
         };
         lines.extend(text::wrapped(&words, cells, theme.style(Role::Warn)));
     }
+    if attempt.is_doubted() {
+        let key = at.keys.key(Action::Causes);
+        let words = format!("{DOUBTED}: {key} shows why");
+        lines.extend(text::wrapped(&words, cells, theme.style(Role::Warn)));
+    }
     lines
 }
+
+/// What is said of an attempt that looks like a success and is none.
+pub(super) const DOUBTED: &str = "It ended with 0, and its output says that it failed";
 
 #[cfg(test)]
 mod tests {
