@@ -32,6 +32,8 @@ use tokio::{process::Command, time::Instant};
 const NAME: &str = "sandbox";
 const PAUSE: Duration = Duration::from_millis(200);
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// In the folder of a node: the registry that gives it nothing.
+pub(crate) const REFUSES: &str = "registry-refuses";
 
 /// The hidden command `__node KUBECONFIG [FOLDER]`: plays a node of that cluster until it is ended.
 pub fn main() -> ExitCode {
@@ -322,6 +324,13 @@ impl Node {
         all
     }
 
+    /// Is it of a registry that gives these nodes nothing?
+    fn refused_by_registry(&self, image: &str) -> bool {
+        let file = self.root.as_ref().map(|root| root.join(REFUSES));
+        let host = file.and_then(|file| std::fs::read_to_string(file).ok());
+        host.is_some_and(|host| image.starts_with(&format!("{host}/")))
+    }
+
     async fn played(&self, key: &str, pod: &Value, container: &Value, never: bool) -> Played {
         let image = container["image"].as_str().unwrap_or_default();
         let waiting = |reason, message| Played::of(State::Waiting(reason, message));
@@ -329,6 +338,14 @@ impl Node {
             return waiting(
                 "ImagePullBackOff",
                 format!("Back-off pulling image \"{image}\""),
+            );
+        }
+        if self.refused_by_registry(image) {
+            return waiting(
+                "ImagePullBackOff",
+                format!(
+                    "Back-off pulling image \"{image}\": failed to authorize: failed to fetch anonymous token: unexpected status from GET request: 401 Unauthorized"
+                ),
             );
         }
         let nowhere = PathBuf::from("/nonexistent");

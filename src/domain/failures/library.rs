@@ -35,6 +35,7 @@ files![
     "files",
     "helm",
     "http",
+    "java",
     "kubectl",
     "kubectl-admission",
     "kubectl-status",

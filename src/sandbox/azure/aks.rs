@@ -73,7 +73,7 @@ impl Managed {
             "identity": { "type": "UserAssigned", "principalId": principal(name) },
             "properties": { "provisioningState": self.state, "powerState": { "code": self.power() }, "kubernetesVersion": self.version,
                 "currentKubernetesVersion": self.version, "fqdn": self.fqdn, "dnsPrefix": name, "nodeResourceGroup": self.node_group,
-                "identityProfile": { "kubeletidentity": { "resourceId": format!("{}-agentpool", self.id(name)), "clientId": roles::guid(&format!("client of the nodes of {name}")), "objectId": roles::guid(&format!("identity of the nodes of {name}")) } },
+                "identityProfile": { "kubeletidentity": { "resourceId": format!("{}-agentpool", self.id(name)), "clientId": roles::guid(&format!("client of the nodes of {name}")), "objectId": roles::nodes(name) } },
                 "networkProfile": { "networkPlugin": "azure", "outboundType": "loadBalancer", "loadBalancerSku": "standard" },
                 "agentPoolProfiles": pools, "enableRBAC": true } })
     }
@@ -260,6 +260,9 @@ async fn bring_up(world: &Arc<World>, name: &str, number: u8, host: &str) -> io:
     let kube = world
         .start_cluster(name, number, host, Some(address))
         .await?;
+    if !roles::may_pull(&held(world), name) {
+        kube.refuse_images(Some(&roles::login_server()))?;
+    }
     for (class, usual) in [("managed", false), ("managed-csi", true)] {
         let object = json!({ "metadata": { "name": class, "annotations": { "storageclass.kubernetes.io/is-default-class": usual.to_string() } },
             "provisioner": "disk.csi.azure.com", "reclaimPolicy": "Delete", "volumeBindingMode": "Immediate", "parameters": { "skuName": "Premium_LRS" } });

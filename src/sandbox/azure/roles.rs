@@ -83,6 +83,28 @@ pub(super) fn has(azure: &Subscription, principal: &str, role: &str, scope: &str
     })
 }
 
+/// Who the nodes of a cluster are.
+pub(super) fn nodes(cluster: &str) -> String {
+    guid(&format!("identity of the nodes of {cluster}"))
+}
+
+/// May the nodes of a cluster take images from the registry?
+pub(super) fn may_pull(azure: &Subscription, cluster: &str) -> bool {
+    has(azure, &nodes(cluster), PULL, &registry_id())
+}
+
+fn registry_id() -> String {
+    id(
+        super::aks::GROUP,
+        "Microsoft.ContainerRegistry/registries",
+        REGISTRY,
+    )
+}
+
+pub(super) fn login_server() -> String {
+    format!("{REGISTRY}.azurecr.io")
+}
+
 /// Somebody has a role from the beginning.
 pub(super) fn give(azure: &mut Subscription, principal: &str, role: &str, scope: &str) {
     azure.roles.push(Role {
@@ -135,6 +157,12 @@ pub(super) fn answer(
             ));
         }
         azure.roles.push(role);
+        let clusters: Vec<String> = azure.managed.keys().cloned().collect();
+        let allowed = clusters.iter().filter(|name| may_pull(&azure, name));
+        for kube in allowed.filter_map(|name| world.cluster(name)) {
+            // A registry that has refused nothing leaves no file.
+            let _ = kube.refuse_images(None);
+        }
     }
     match azure.roles.iter().find(|r| r.id == id) {
         Some(role) => Ok(Answer::Is(role.shown())),
@@ -166,8 +194,8 @@ pub(super) fn definitions(filter: &str) -> Answer {
 
 /// The registry from which nodes take images.
 pub(super) fn registry() -> Value {
-    json!({ "id": id(super::aks::GROUP, "Microsoft.ContainerRegistry/registries", REGISTRY), "name": REGISTRY, "type": "Microsoft.ContainerRegistry/registries",
-        "location": LOCATION, "sku": { "name": "Premium" }, "properties": { "loginServer": format!("{REGISTRY}.azurecr.io"), "provisioningState": "Succeeded" } })
+    json!({ "id": registry_id(), "name": REGISTRY, "type": "Microsoft.ContainerRegistry/registries",
+        "location": LOCATION, "sku": { "name": "Premium" }, "properties": { "loginServer": login_server(), "provisioningState": "Succeeded" } })
 }
 
 /// An identity that somebody made for a cluster.

@@ -56,6 +56,15 @@ pub(crate) struct Place<'a> {
 }
 
 impl Kube {
+    /// A registry gives its nodes nothing; `None`: every registry does.
+    pub(crate) fn refuse_images(&self, registry: Option<&str>) -> io::Result<()> {
+        let file = self.node.join(node::REFUSES);
+        match registry {
+            Some(host) => fs::write(file, host),
+            None => fs::remove_file(file),
+        }
+    }
+
     /// Starts a cluster without objects of anybody.
     pub(crate) async fn start(
         place: &Place<'_>,

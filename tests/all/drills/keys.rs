@@ -139,6 +139,45 @@ impl Hands<'_> {
         self.terminal.send("c");
     }
 
+    /// Gives other values than those that are held, on the screen Ready?.
+    fn correct(&self, said: &Said) {
+        let shown = self.drill.home.show_json(&self.drill.home.incident());
+        let held = |name: &str| {
+            let all = shown["variables"].as_array().unwrap();
+            let one = all.iter().find(|v| v["name"] == name)?;
+            one["value"].as_str().map(ToOwned::to_owned)
+        };
+        for (name, value) in &said.values {
+            let Some(before) = held(name).filter(|before| before != value) else {
+                continue;
+            };
+            self.terminal.send("y");
+            self.sees("╭ Ready");
+            self.send("g");
+            let chosen = regex::Regex::new(&format!(r"▸.* {name} ")).unwrap();
+            until(SCREEN, format!("the row of {name}"), || {
+                let here = chosen.is_match(&self.terminal.screen());
+                if !here {
+                    self.send("j");
+                }
+                here
+            });
+            self.send("\r");
+            self.sees(&format!("╭ {name} "));
+            self.send(&"\u{7f}".repeat(before.chars().count()));
+            self.send(&format!("{value}\r"));
+            let given = || {
+                let shown = self.drill.home.show_json(&self.drill.home.incident());
+                let all = shown["variables"].as_array().unwrap();
+                all.iter()
+                    .any(|v| v["name"] == **name && v["value"] == **value)
+            };
+            until(SCREEN, format!("{name} is {value}"), given);
+            self.send("\u{1b}");
+            self.sees("run .*stop");
+        }
+    }
+
     /// Goes to a step in the checklist.
     fn go_to(&self, step: &Value) {
         let number = step["number"].as_u64().unwrap();
@@ -240,6 +279,7 @@ impl Hands<'_> {
 
     /// One move: what is done again, then everything that is open, up to where it is meant to fail.
     fn goes(&self, one: &Move, said: &Said) {
+        self.correct(said);
         let mut again = said.again.iter();
         loop {
             let steps = self.drill.steps();
