@@ -10,8 +10,8 @@ use crate::{
     actions, checks,
     domain::{
         decide::{self, IdentityRead, Refusal, Report, Sight, Start},
-        event::{AttemptKind, Cause, CheckPhase, CheckResult, Ending, Outcome, Verdict},
-        failures::{Evidence, Judged, LookUp, library, rules::Sure},
+        event::{AttemptKind, CheckPhase, CheckResult, Ending, Outcome, Verdict},
+        failures::{Evidence, LookUp, library},
         native, plan,
         runbook::Danger,
     },
@@ -281,6 +281,14 @@ impl Engine {
             return;
         };
         let failed = ending.outcome != Outcome::Succeeded;
+        let scripted = || {
+            self.runbook
+                .step(step)
+                .is_some_and(|s| s.script().is_some())
+        };
+        if !failed && !scripted() {
+            return;
+        }
         let dir = self.dir.path.join(&attempt.dir);
         self.looking += 1;
         let (rules, step) = (self.rules.clone(), step.to_owned());
@@ -292,18 +300,13 @@ impl Engine {
             for check in ending.checks.iter().filter(|c| !c.passed) {
                 look_up.seen(&check.seen);
             }
-            let causes: Vec<Cause> = look_up
-                .judged(&Evidence {
-                    step: &step,
-                    tool: None,
-                    exit_code: ending.exit_code,
-                    signal: ending.signal,
-                })
-                .into_iter()
-                // Of what ended with 0, only a line that names a cause is worth a doubt.
-                .filter(|judged| failed || judged.rule.sure >= Sure::Likely)
-                .map(Judged::into_cause)
-                .collect();
+            let causes = look_up.causes(&Evidence {
+                step: &step,
+                tool: None,
+                exit_code: ending.exit_code,
+                signal: ending.signal,
+            });
+            // A success of which no row speaks is one.
             let causes = (failed || !causes.is_empty()).then_some(causes);
             let _ = tell.blocking_send(Ask::LookedUp { step, n, causes });
         });

@@ -14,16 +14,17 @@ use std::{
 };
 
 /// One output, and what is known of it.
-struct Case {
-    file: PathBuf,
+pub(crate) struct Case {
+    pub(crate) file: PathBuf,
     tool: String,
-    failed: bool,
+    pub(crate) exit: i64,
+    pub(crate) failed: bool,
     cause: String,
     /// What a right cause or fix matches.
-    accept: Regex,
+    pub(crate) accept: Regex,
 }
 
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/failures");
     let text = fs::read(folder.join("manifest.yaml")).unwrap();
     let root = yaml::read(&text).unwrap_or_else(|e| panic!("{e:?}"));
@@ -39,6 +40,7 @@ fn cases() -> Vec<Case> {
         .map(|item| Case {
             file: folder.join(text(item, "file")),
             tool: text(item, "tool"),
+            exit: text(item, "exit").parse().unwrap(),
             failed: text(item, "outcome") == "failure",
             cause: text(item, "cause"),
             accept: Regex::new(&text(item, "accept")).unwrap(),

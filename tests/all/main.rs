@@ -15,6 +15,7 @@ mod cluster;
 mod cockpit;
 mod control;
 mod differential;
+mod doubts;
 mod drills;
 mod explain;
 mod harbor;

@@ -2,7 +2,8 @@
 
 use crate::domain::{
     event::{
-        AttemptKind, Cause, CheckResult, Ending, Identity, Outcome, PinnedBy, PlanStep, Verdict,
+        AttemptKind, Cause, CheckPhase, CheckResult, Ending, Identity, Outcome, PinnedBy, PlanStep,
+        Verdict,
     },
     site::SiteKind,
     text::Clean,
@@ -125,7 +126,10 @@ impl Attempt {
     pub fn wants_look_up(&self) -> bool {
         let wants = |e: &Ending| match e.outcome {
             Outcome::Failed | Outcome::TimedOut => true,
-            Outcome::Succeeded => !e.verified && self.kind == AttemptKind::Run,
+            Outcome::Succeeded => {
+                let verified = e.checks.iter().any(|c| c.phase == CheckPhase::Verify);
+                self.kind == AttemptKind::Run && !verified
+            }
             Outcome::Cancelled | Outcome::Unknown => false,
         };
         self.causes.is_none() && self.ending.as_ref().is_some_and(wants)

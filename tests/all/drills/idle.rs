@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 const IDLE: &str = "-idle";
 
 /// Actions that change nothing in a scenario because it is so already: doing nothing is as good.
-const NEEDLESS: [(&str, &str); 3] = [
+const NEEDLESS: [(&str, &str); 4] = [
+    // The procedure of the volume has stopped it.
+    ("several-lost", "secure/stop-writers"),
     // The namespace stands with the site, or was made with the environment.
     ("", "master-key/namespace"),
     // The key was never another one: written and read again it is the same.

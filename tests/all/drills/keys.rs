@@ -154,14 +154,17 @@ impl Hands<'_> {
             self.terminal.send("y");
             self.sees("╭ Ready");
             self.send("g");
-            let chosen = regex::Regex::new(&format!(r"▸.* {name} ")).unwrap();
-            until(SCREEN, format!("the row of {name}"), || {
-                let here = chosen.is_match(&self.terminal.screen());
-                if !here {
-                    self.send("j");
-                }
-                here
-            });
+            until(
+                SCREEN,
+                format!("the row of {name}\n{}", self.terminal),
+                || {
+                    let here = self.terminal.chosen().contains(&format!(" {name} "));
+                    if !here {
+                        self.send("j");
+                    }
+                    here
+                },
+            );
             self.send("\r");
             self.sees(&format!("╭ {name} "));
             self.send(&"\u{7f}".repeat(before.chars().count()));
@@ -446,7 +449,12 @@ fn a_drill_goes_on_when_its_cockpit_was_killed_while_a_step_ran() {
     person.send("r");
     person.sees("Enter starts it");
     up.terminal.send("\r");
-    let begun = || !up.drill.steps()[0]["attempts"].as_array().unwrap().is_empty();
+    let begun = || {
+        !up.drill.steps()[0]["attempts"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    };
     until(SCREEN, "an attempt", begun);
     let works = |pid: &u32| process::arguments(*pid).iter().any(|word| word == "open");
     let cockpits: Vec<u32> = process::controllers(&up.drill.home.state())

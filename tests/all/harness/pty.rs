@@ -108,6 +108,22 @@ impl Terminal {
         self.seen.lock().unwrap().screen.screen().contents()
     }
 
+    /// The first row below the header that stands in reverse: what is chosen in a list.
+    pub(crate) fn chosen(&self) -> String {
+        let seen = self.seen.lock().unwrap();
+        let screen = seen.screen.screen();
+        let (rows, cols) = screen.size();
+        let (rows, cols) = (rows.get(), cols.get());
+        let reversed = |row: &u16| {
+            let cells = (0..cols).filter_map(|col| screen.cell(*row, col));
+            cells.filter(|cell| cell.inverse()).count() > 8
+        };
+        let row = (3..rows).find(reversed);
+        row.map_or_else(String::new, |row| {
+            screen.contents_between(row, 0, row, cols)
+        })
+    }
+
     /// Every byte that came, in order.
     pub(crate) fn raw(&self) -> Vec<u8> {
         self.seen.lock().unwrap().raw.clone()

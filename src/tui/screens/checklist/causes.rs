@@ -26,6 +26,8 @@ pub(super) struct Causes {
     step: String,
     n: u32,
     cursor: Cursor,
+    /// The row that was probed or judged: it stays chosen wherever that puts it.
+    held: Option<String>,
 }
 
 /// Where a key in the panel leads.
@@ -43,6 +45,7 @@ impl Causes {
             step: step.to_owned(),
             n,
             cursor: Cursor::default(),
+            held: None,
         }
     }
 
@@ -55,7 +58,16 @@ impl Causes {
     }
 
     fn chosen<'v>(&self, at: &'v View) -> Option<&'v Cause> {
-        self.attempt(at)?.causes.as_ref()?.get(self.cursor.at)
+        let place = self.place(at);
+        self.attempt(at)?.causes.as_ref()?.get(place)
+    }
+
+    /// Which one is chosen.
+    fn place(&self, at: &View) -> usize {
+        let causes = self.attempt(at).and_then(|a| a.causes.as_ref());
+        let held = self.held.as_ref().zip(causes);
+        held.and_then(|(row, causes)| causes.iter().position(|c| c.row == *row))
+            .unwrap_or(self.cursor.at)
     }
 
     /// The line that made the chosen row match.
@@ -71,15 +83,19 @@ impl Causes {
         match (action, self.chosen(at)) {
             (Action::Back, _) => Lead::Close,
             (Action::Choose, _) => Lead::Stay(Want::Go(Place::Log)),
-            (Action::Probe, Some(cause)) if cause.probe.is_some() => Lead::Stay(Want::All(vec![
-                Want::Say("the probe runs; what it sees will stand here".to_owned()),
-                Want::Ask(Ask::Probe {
-                    step: self.step.clone(),
-                    row: cause.row.clone(),
-                }),
-            ])),
+            (Action::Probe, Some(cause)) if cause.probe.is_some() => {
+                self.held = Some(cause.row.clone());
+                Lead::Stay(Want::All(vec![
+                    Want::Say("the probe runs; what it sees will stand here".to_owned()),
+                    Want::Ask(Ask::Probe {
+                        step: self.step.clone(),
+                        row: cause.row.clone(),
+                    }),
+                ]))
+            }
             (Action::Probe, _) => Lead::Stay(Want::Say("this row has no probe".to_owned())),
             (Action::ThisWasIt | Action::NotThis, Some(cause)) => {
+                self.held = Some(cause.row.clone());
                 let right = action == Action::ThisWasIt;
                 let words = match right {
                     true => "recorded: this was it",
@@ -100,6 +116,8 @@ impl Causes {
                 None => Lead::Stay(Want::Say("this row names no place to go".to_owned())),
             },
             (other, _) => {
+                self.cursor.at = self.place(at);
+                self.held = None;
                 self.cursor.act(other, len);
                 Lead::Stay(Want::Draw)
             }
@@ -148,7 +166,7 @@ impl Causes {
             lines.extend(text::wrapped(&words, cells, theme.style(Role::Warn)));
         }
         for (i, cause) in causes.iter().enumerate() {
-            let here = i == self.cursor.at;
+            let here = i == self.place(at);
             let sign = if here { theme.sign(Mark::Here) } else { " " };
             let role = if here { Role::Strong } else { Role::Plain };
             let judged = match attempt.verdict(&cause.row) {
@@ -166,9 +184,9 @@ impl Causes {
                 style,
             ));
             if here {
-                let probed = attempt.probes.iter().filter(|(row, _)| *row == cause.row);
-                let probed: Vec<&CheckResult> = probed.map(|(_, check)| check).collect();
-                lines.extend(facts(cause, &probed, at, cells));
+                let mut probes = attempt.probes.iter().rev();
+                let last = probes.find(|(row, _)| *row == cause.row);
+                lines.extend(facts(cause, last.map(|(_, check)| check), at, cells));
                 end = lines.len();
             }
         }
@@ -177,7 +195,12 @@ impl Causes {
 }
 
 /// Everything about one row.
-fn facts(cause: &Cause, probed: &[&CheckResult], at: &View, cells: usize) -> Vec<Line<'static>> {
+fn facts(
+    cause: &Cause,
+    probed: Option<&CheckResult>,
+    at: &View,
+    cells: usize,
+) -> Vec<Line<'static>> {
     let theme = at.theme;
     let (faint, plain) = (theme.style(Role::Faint), theme.style(Role::Plain));
     let mut lines = Vec::new();
@@ -195,7 +218,7 @@ fn facts(cause: &Cause, probed: &[&CheckResult], at: &View, cells: usize) -> Vec
     fact("probe", cause.probe.as_ref().map_or("", |p| p.as_str()));
     fact("go", cause.go.as_deref().unwrap_or(""));
     fact("source", cause.source.as_str());
-    for check in probed {
+    if let Some(check) = probed {
         for mut line in evidence::lines(check, cells.saturating_sub(5), theme) {
             line.spans.insert(0, "     ".into());
             lines.push(line);

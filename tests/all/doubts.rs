@@ -1,0 +1,158 @@
+//! Steps that look like a success and are none, and looks that tell causes apart: what is said of them without
+//! being asked, in the cockpit and beside it.
+
+use crate::{
+    explain::{Case, cases},
+    harness::{PATIENCE, bin::Blackstart, pause},
+    panel::{panel, words},
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Keys that act are dropped for a moment after the screen has changed.
+const MOMENT: Duration = Duration::from_millis(700);
+
+/// Real outputs of commands that have ended with 0.
+fn outputs() -> Vec<Case> {
+    cases().into_iter().filter(|case| case.exit == 0).collect()
+}
+
+fn runbook(home: &Blackstart, steps: &[Value], rows: &[Value]) -> String {
+    let whole = json!({ "blackstart": 1, "id": "doubts", "title": "Doubts",
+        "procedures": [{ "id": "p", "title": "P", "steps": steps }],
+        "recovered": { "when": [{ "command": ["true"] }] }, "failures": rows });
+    home.write("doubts.yaml", serde_json::to_vec_pretty(&whole).unwrap())
+}
+
+#[test]
+fn what_ended_with_0_and_failed_all_the_same_is_doubted_and_nothing_else_is() {
+    let home = Blackstart::new();
+    let outputs = outputs();
+    let prints = |(i, case): (usize, &Case)| {
+        json!({ "id": format!("s{i}"), "title": "Print it", "danger": "none",
+        "run": format!("cat '{}'\n", case.file.display()) })
+    };
+    let steps: Vec<Value> = outputs.iter().enumerate().map(prints).collect();
+    let file = runbook(&home, &steps, &[]);
+    home.run(&[&file, "--trust", "--go", "p"]).exits(0);
+    let shown = home.output(&["show", &home.incident()]).exits(0);
+    assert!(
+        shown
+            .stdout
+            .contains("it ended with 0, and its output says that it failed"),
+        "{shown}"
+    );
+    let shown = home.show_json(&home.incident());
+    let mut wrong = Vec::new();
+    let mut doubted = 0;
+    for (case, step) in outputs.iter().zip(shown["steps"].as_array().unwrap()) {
+        assert_eq!(step["state"], "succeeded", "{step:#}");
+        let first = &step["attempts"][0]["causes"][0];
+        let said = format!(
+            "{}\n{}",
+            first["cause"].as_str().unwrap_or_default(),
+            first["fix"].as_str().unwrap_or_default()
+        );
+        doubted += usize::from(case.failed);
+        if first.is_null() == case.failed || (case.failed && !case.accept.is_match(&said)) {
+            wrong.push(format!("{}: {said}", case.file.display()));
+        }
+    }
+    assert!(doubted > 10, "{doubted}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_step_that_is_doubted_opens_the_panel_and_a_verified_one_does_not() {
+    let home = Blackstart::new();
+    let all = outputs();
+    let case = all
+        .iter()
+        .find(|c| c.file.ends_with("psql-missing-role.log"));
+    let run = format!("cat '{}'\n", case.unwrap().file.display());
+    let step = |id: &str| json!({ "id": id, "title": "Restore", "danger": "none", "run": run });
+    let mut verified = step("verified");
+    verified["verify"] = json!([{ "command": ["true"] }]);
+    let file = runbook(&home, &[verified, step("doubted")], &[]);
+    home.output(&["trust", &file]).exits(0);
+    let mut terminal = home.terminal(&["open", &file], 100, 30);
+    let keys = |all: &[&str]| {
+        for key in all {
+            pause(MOMENT);
+            terminal.send(key);
+        }
+    };
+    terminal.wait_for_text("Since when", PATIENCE);
+    keys(&["now\r"]);
+    terminal.wait_for_text("Which are affected", PATIENCE);
+    keys(&[" ", "\r"]);
+    terminal.wait_for_text("╭ Ready", PATIENCE);
+    keys(&["c", "r", "\r"]);
+    terminal.wait_for_text("✓ +1 Restore", PATIENCE);
+    keys(&["r", "\r"]);
+    let screen = terminal.wait_for_text("(?s)Likely cause of p/doubted.*source", PATIENCE);
+    let said = words(&panel(&screen));
+    assert!(
+        said.contains(
+            "It ended with 0, and its output says that it failed. Nothing verified it: ▸ 1"
+        ),
+        "{screen}"
+    );
+    let shown = home.show_json(&home.incident());
+    assert_eq!(shown["steps"][0]["attempts"][0]["causes"], json!([]));
+    terminal.send("\u{3}");
+    terminal.wait(PATIENCE);
+}
+
+#[test]
+fn a_probe_reads_what_the_step_printed_with_what_the_step_had_and_ranks_the_causes_again() {
+    let home = Blackstart::new();
+    let row = |id: &str, script: &str| {
+        json!({ "id": id, "symptom": id, "cause": format!("The cause is {id}"), "fix": "Mend it.",
+            "source": "a test", "match": { "output": ["the lock is held by \\w+"] },
+            "probe": { "script": script, "expect": "/is alive/" } })
+    };
+    let rows = [
+        row("untold", "echo 'this cannot be looked at'\nexit 75\n"),
+        row("excluded", "echo 'nobody is there'\nexit 1\n"),
+        row(
+            "confirmed",
+            "# who holds the lock?\nwho=$(sed -n 's/.*held by //p' \"$BLACKSTART_FAILED_LOG\")\necho \"$who of $OF_THE_STEP is alive\"\n",
+        ),
+    ];
+    let step = json!({ "id": "s", "title": "Fail", "danger": "none", "env": { "OF_THE_STEP": "the step" },
+        "run": "echo 'the lock is held by walter'\nexit 3\n" });
+    let file = runbook(&home, &[step], &rows);
+    home.run(&[&file, "--trust", "--go", "p"]).exits(1);
+    let incident = home.incident();
+    let mut terminal = home.terminal(&["resume", &incident], 110, 40);
+    terminal.wait_for_text("T timeline|Enter log", PATIENCE);
+    terminal.send("L");
+    terminal.wait_for_text("(?s)Likely cause of.*source", PATIENCE);
+    let causes = || {
+        let shown = home.show_json(&incident);
+        let all = shown["steps"][0]["attempts"][0]["causes"].clone();
+        let rows = all.as_array().unwrap().iter();
+        rows.map(|c| c["row"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(causes(), ["untold", "excluded", "confirmed"]);
+    // Each of the three is probed: what cannot be told changes nothing.
+    let probe = |down: usize, sees: &str| {
+        terminal.send("kkk");
+        terminal.send(&"j".repeat(down));
+        pause(MOMENT);
+        terminal.send("p");
+        terminal.wait_for_text(sees, PATIENCE)
+    };
+    probe(0, "exit 75: this cannot be looked at");
+    assert_eq!(causes(), ["untold", "excluded", "confirmed"]);
+    probe(1, "exit 1: nobody is there");
+    assert_eq!(causes(), ["untold", "confirmed", "excluded"]);
+    let screen = probe(1, "walter of the step is alive");
+    assert_eq!(causes(), ["confirmed", "untold", "excluded"], "{screen}");
+    let told = home.export(&incident, "markdown");
+    assert!(told.contains("probe of confirmed"), "{told}");
+    terminal.send("\u{3}");
+    terminal.wait(PATIENCE);
+}
