@@ -183,7 +183,7 @@ fn as_json(judged: &Judged<'_>, why: bool) -> serde_json::Value {
         "tool": rule.tools.first(),
         "lines": lines,
         "source": rule.source,
-        "probe": rule.probe.as_ref().map(|p| p.label()),
+        "probe": rule.looks_at(),
         "row": rule.id,
         "sure": rule.sure.as_str(),
     });
@@ -209,8 +209,8 @@ fn as_text(place: usize, judged: &Judged<'_>, why: bool) -> String {
         }
     }
     out.push_str(&format!("\n   fix     {}", rule.fix));
-    if let Some(probe) = &rule.probe {
-        out.push_str(&format!("\n   look    {}", probe.label()));
+    if let Some(probe) = rule.looks_at() {
+        out.push_str(&format!("\n   look    {probe}"));
     }
     let tools = rule.tools.join(", ");
     out.push_str(&format!(

@@ -219,7 +219,7 @@ impl Judged<'_> {
             line: last.as_ref().and_then(|(n, _)| *n),
             text: last.map(|(_, text)| text),
             go: rule.go.clone(),
-            probe: rule.probe.as_ref().map(|p| Clean::line(&p.label())),
+            probe: rule.looks_at().map(|p| Clean::line(&p)),
             tool: rule.tools.first().cloned(),
             lines: self
                 .lines

@@ -3,11 +3,15 @@
 
 use crate::{
     explain::{Case, cases},
-    harness::{PATIENCE, bin::Blackstart, pause},
+    harness::{PATIENCE, bin::Blackstart, pause, postgres::Cluster, private_dir},
     panel::{panel, words},
 };
+use blackstart::domain::{
+    failures::library::library,
+    runbook::{CheckKind, kinds::command::Run},
+};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{fs, process::Command, time::Duration};
 
 /// Keys that act are dropped for a moment after the screen has changed.
 const MOMENT: Duration = Duration::from_millis(700);
@@ -155,4 +159,110 @@ fn a_probe_reads_what_the_step_printed_with_what_the_step_had_and_ranks_the_caus
     assert!(told.contains("probe of confirmed"), "{told}");
     terminal.send("\u{3}");
     terminal.wait(PATIENCE);
+}
+
+/// One error of pgBackRest stands for several causes: what is asked for lies before all backups, or there are
+/// none, or they are another stanza's.
+#[test]
+fn one_error_of_pgbackrest_is_told_apart_by_its_warnings_and_by_looking() {
+    let home = Blackstart::new();
+    let folder = private_dir();
+    let cluster = Cluster::with_pgbackrest(folder.path());
+    cluster.back_up();
+    let config = cluster.backup_config().display().to_string();
+    let empty = home.root().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let restore = |stanza: &str, more: &str, target: &str| {
+        format!(
+            "pgbackrest --config='{config}' --stanza={stanza} --lock-path='{0}' --log-level-console=info --pg1-path='{0}/data' \\\n\
+               {more} --type=time --target='{target}' restore 2>&1\n",
+            home.root().display()
+        )
+    };
+    let steps = [
+        ("before", restore("main", "", "2020-01-01 00:00:00+00")),
+        ("stanza", restore("mian", "", "2035-01-01 00:00:00+00")),
+        (
+            "repository",
+            restore(
+                "main",
+                &format!("--repo1-path='{}'", empty.display()),
+                "2035-01-01 00:00:00+00",
+            ),
+        ),
+    ];
+    let step = |(id, run): &(&str, String)| json!({ "id": id, "title": "Restore", "danger": "none", "run": run });
+    let procedures: Vec<Value> = steps
+        .iter()
+        .map(|one| json!({ "id": one.0, "title": one.0, "steps": [step(one)] }))
+        .collect();
+    let whole = json!({ "blackstart": 1, "id": "doubts", "title": "Doubts", "procedures": procedures,
+        "recovered": { "when": [{ "command": ["true"] }] } });
+    let file = home.write("doubts.yaml", serde_json::to_vec_pretty(&whole).unwrap());
+    for (id, names, sees) in [
+        (
+            "before",
+            "The target time is before the first backup",
+            "the oldest backup ended",
+        ),
+        (
+            "stanza",
+            "The repository holds no backup for this stanza",
+            "nothing for this stanza",
+        ),
+        (
+            "repository",
+            "The repository holds no backup for this stanza",
+            "nothing for this stanza",
+        ),
+    ] {
+        let run = home.run(&[&file, "--trust", "--go", id]).exits(1);
+        let log = home.log(&run.summary, &run.summary["steps"][0]["attempts"][0]);
+        assert!(log.contains("[075]: unable to find backup set"), "{log}");
+        let mut terminal = home.terminal(&["resume", &run.incident()], 110, 40);
+        terminal.wait_for_text("T timeline|Enter log", PATIENCE);
+        terminal.send("L");
+        let screen = terminal.wait_for_text("(?s)Likely cause of.*source", PATIENCE);
+        let said = words(&panel(&screen));
+        assert!(said.starts_with(&format!("▸ 1 {names}")), "{said}");
+        pause(MOMENT);
+        terminal.send("p");
+        let screen = terminal.wait_for_text(&format!("(?s)▸✓1 .*saw .*{sees}"), PATIENCE);
+        assert!(!screen.contains("does not hold"), "{screen}");
+        terminal.send("\u{3}");
+        terminal.wait(PATIENCE);
+    }
+}
+
+/// A look never guesses: where the log is empty and no tool is there, it cannot tell.
+#[test]
+fn no_probe_of_the_library_tells_anything_from_nothing() {
+    let folder = private_dir();
+    let log = folder.path().join("output.log");
+    fs::write(&log, "").unwrap();
+    let mut wrong = Vec::new();
+    let mut probes = 0;
+    for rule in library().rules() {
+        let Some(CheckKind::Command(words)) = rule.probe.as_ref().map(|p| &p.what) else {
+            continue;
+        };
+        let Run::Script { text, .. } = &words.run else {
+            panic!("{} is a script", rule.id);
+        };
+        probes += 1;
+        let done = Command::new("bash")
+            .args(["-Eeuo", "pipefail", "-c", text])
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", folder.path())
+            .env("BLACKSTART_FAILED_LOG", &log)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        if done.status.code() != Some(75) || !text.starts_with("# ") {
+            wrong.push(format!("{}: {done:?}", rule.id));
+        }
+    }
+    assert!(probes > 60, "{probes}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

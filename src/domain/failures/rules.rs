@@ -91,6 +91,12 @@ impl Rule {
         }
     }
 
+    /// What its probe looks at, in words.
+    pub fn looks_at(&self) -> Option<String> {
+        let label = self.probe.as_ref()?.label();
+        Some(label.trim_start_matches("# ").to_owned())
+    }
+
     fn signatures(&self) -> impl Iterator<Item = &Signature> {
         self.output.iter().chain(&self.all).chain(&self.unless)
     }
