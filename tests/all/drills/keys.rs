@@ -59,6 +59,18 @@ fn is_named(step: &Value, name: &str) -> bool {
     full == name || full.ends_with(&format!("/{name}"))
 }
 
+/// How a step stands, and how often it was tried.
+fn standing(step: &Value) -> (String, usize) {
+    let attempts = step["attempts"].as_array().unwrap().len();
+    (step["state"].as_str().unwrap().to_owned(), attempts)
+}
+
+/// How many targets wait for a person.
+fn moved(shown: &Value) -> usize {
+    let all = shown["identities"].as_array().unwrap();
+    all.iter().filter(|i| !i["proposed"].is_null()).count()
+}
+
 fn position(of: &Value, key: &str, wanted: &str) -> usize {
     let all = of.as_array().unwrap();
     let at = all.iter().position(|one| one[key] == wanted);
@@ -141,7 +153,7 @@ impl Hands<'_> {
 
     /// Gives other values than those that are held, on the screen Ready?.
     fn correct(&self, said: &Said) {
-        let shown = self.drill.home.show_json(&self.drill.home.incident());
+        let shown = self.shown();
         let held = |name: &str| {
             let all = shown["variables"].as_array().unwrap();
             let one = all.iter().find(|v| v["name"] == name)?;
@@ -170,7 +182,7 @@ impl Hands<'_> {
             self.send(&"\u{7f}".repeat(before.chars().count()));
             self.send(&format!("{value}\r"));
             let given = || {
-                let shown = self.drill.home.show_json(&self.drill.home.incident());
+                let shown = self.shown();
                 let all = shown["variables"].as_array().unwrap();
                 all.iter()
                     .any(|v| v["name"] == **name && v["value"] == **value)
@@ -191,10 +203,15 @@ impl Hands<'_> {
         self.sees(&format!("╭ {number} · "));
     }
 
-    fn state(&self, name: &str) -> String {
-        let steps = self.drill.steps();
-        let now = steps.iter().find(|s| s["name"] == name).unwrap();
-        now["state"].as_str().unwrap().to_owned()
+    fn shown(&self) -> Value {
+        self.drill.home.show_json(&self.drill.home.incident())
+    }
+
+    /// How a step stands, and how often it was tried.
+    fn state(&self, name: &str) -> (String, usize) {
+        let shown = self.shown();
+        let mut steps = shown["steps"].as_array().unwrap().iter();
+        standing(steps.find(|s| s["name"] == name).unwrap())
     }
 
     fn skip(&self, step: &Value, reason: &str) {
@@ -204,36 +221,29 @@ impl Hands<'_> {
         self.send(&format!("{reason}\r"));
         let name = step["name"].as_str().unwrap();
         until(SCREEN, format!("{name} is skipped"), || {
-            self.state(name) == "skipped"
+            self.state(name).0 == "skipped"
         });
     }
 
     /// Confirms every target that waits for a person.
-    fn confirm_targets(&self) {
-        let moved = || {
-            let shown = self.drill.home.show_json(&self.drill.home.incident());
-            let all = shown["identities"].as_array().unwrap();
-            all.iter().filter(|i| !i["proposed"].is_null()).count()
-        };
-        while let left @ 1.. = moved() {
+    fn confirm_targets(&self, shown: &Value) {
+        let mut left = moved(shown);
+        while left > 0 {
             self.send("i");
             self.sees("(?s)Is this the right.*Enter confirms it");
             self.send("\r");
-            until(SCREEN, "a target is confirmed", || moved() < left);
+            until(SCREEN, "a target is confirmed", || {
+                let now = moved(&self.shown());
+                std::mem::replace(&mut left, now) > now
+            });
         }
     }
 
     /// Arms a step, says what it asks for, starts it, and waits for how it ended.
     fn run(&self, step: &Value, said: &Said) -> String {
         let name = step["name"].as_str().unwrap();
-        self.confirm_targets();
         self.go_to(step);
-        let attempts = || {
-            let steps = self.drill.steps();
-            let now = steps.iter().find(|s| s["name"] == name).unwrap();
-            now["attempts"].as_array().unwrap().len()
-        };
-        let (before, was) = (attempts(), self.state(name));
+        let (was, before) = standing(step);
         self.terminal.send("r");
         loop {
             let asked = self.sees("Enter starts it|Enter accepts it|type: ");
@@ -268,16 +278,18 @@ impl Hands<'_> {
             }
         }
         let what = format!("the end of {name}\n{}", self.terminal);
+        let mut ended = String::new();
         until(STEP, what, || {
-            let state = self.state(name);
+            let (state, attempts) = self.state(name);
             // What is done already is offered as such, and Enter takes it.
-            if attempts() == before && self.terminal.screen().contains("already done") {
+            if attempts == before && self.terminal.screen().contains("already done") {
                 pause(MOMENT);
                 self.terminal.send("\r");
             }
-            (attempts() > before || state != was) && !["pending", "running"].contains(&&*state)
+            ended.clone_from(&state);
+            (attempts > before || state != was) && !["pending", "running"].contains(&&*state)
         });
-        self.state(name)
+        ended
     }
 
     /// One move: what is done again, then everything that is open, up to where it is meant to fail.
@@ -285,12 +297,14 @@ impl Hands<'_> {
         self.correct(said);
         let mut again = said.again.iter();
         loop {
-            let steps = self.drill.steps();
+            let shown = self.shown();
+            let mut steps = shown["steps"].as_array().unwrap().iter();
             let next = match again.next() {
-                Some(name) => steps.iter().find(|s| is_named(s, name)),
-                None => steps.iter().find(|s| s["state"] == "pending"),
+                Some(name) => steps.find(|s| is_named(s, name)),
+                None => steps.find(|s| s["state"] == "pending"),
             };
             let Some(step) = next else { break };
+            self.confirm_targets(&shown);
             // In a drill the procedures that only production needs are left out, as they say themselves.
             let procedure = step["name"].as_str().unwrap().split('/').next().unwrap();
             if procedure == "archiving" {
