@@ -160,7 +160,7 @@ impl ControlPlane {
         if minor() < 21 { "v1beta1" } else { "v1" }
     }
 
-    /// Where the node keeps its images and disks; see `sandbox/container.rs`.
+    /// Where the node keeps its images and disks; see `sandbox/node/container.rs`.
     pub(crate) fn node_folder(&self) -> PathBuf {
         self.folder.path().join("node")
     }

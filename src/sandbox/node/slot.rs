@@ -1,8 +1,8 @@
 //! What the node without machine holds of one container: its process, its log, how often it began.
 
 use super::{
+    Played, State,
     container::{self, Plan, Running, texts},
-    node::{Played, State},
 };
 use serde_json::Value;
 use std::{

@@ -1,7 +1,8 @@
 //! The door of the node without machine through which an API server reaches its containers: logs, exec
 //! and port-forward, over TLS on loopback.
 
-use super::{node::Node, world::door};
+use super::Node;
+use crate::sandbox::world::door;
 use axum::{
     Router,
     body::{Body, Bytes},

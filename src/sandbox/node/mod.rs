@@ -7,12 +7,15 @@
 //! of its own the node runs containers for real (`container`), keeps their logs, and has commands run in
 //! them (`kubelet`).
 
-use super::{
-    container::{Plan, Running},
-    kubelet,
-    slot::{Probe, Slot},
-    volumes::Lookup,
-};
+mod container;
+mod kubelet;
+mod slot;
+mod volumes;
+
+use container::{Plan, Running};
+use slot::{Probe, Slot};
+use volumes::Lookup;
+
 use crate::{
     clock,
     domain::runbook::System,
