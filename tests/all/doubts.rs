@@ -11,7 +11,13 @@ use blackstart::domain::{
     runbook::{CheckKind, kinds::command::Run},
 };
 use serde_json::{Value, json};
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 /// Keys that act are dropped for a moment after the screen has changed.
 const MOMENT: Duration = Duration::from_millis(700);
@@ -265,4 +271,78 @@ fn no_probe_of_the_library_tells_anything_from_nothing() {
     }
     assert!(probes > 60, "{probes}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_step_that_still_runs_says_what_its_output_means_and_what_it_waits_for() {
+    let home = Blackstart::new();
+    let refused =
+        "psql: error: connection to server at \"127.0.0.1\", port 6 failed: Connection refused";
+    // It goes on when the test opens the other end of its pipe.
+    let step = json!({ "id": "s", "title": "Try", "danger": "none",
+        "run": format!("mkfifo go-on\nfor _ in 1 2 3; do echo '{refused}'; done\nread -r _ <go-on\nprintf 'Password for user app: '\nread -r _ <go-on\n") });
+    let file = runbook(&home, &[step], &[]);
+    home.output(&["trust", &file]).exits(0);
+    let mut terminal = home.terminal(&["open", &file], 100, 30);
+    terminal.wait_for_text("Since when", PATIENCE);
+    pause(MOMENT);
+    terminal.send("now\r");
+    terminal.wait_for_text("Which are affected", PATIENCE);
+    for key in [" ", "\r", "c", "r", "\r"] {
+        pause(MOMENT);
+        terminal.send(key);
+    }
+    let screen = terminal.wait_for_text("says   .*(?s).*refuse", PATIENCE);
+    assert!(screen.contains("(3 times)"), "{screen}");
+    let pipe = Path::new(&file).with_file_name("go-on");
+    let go_on = || {
+        let mut pipe = OpenOptions::new().write(true).open(&pipe).unwrap();
+        pipe.write_all(b"\n").unwrap();
+    };
+    go_on();
+    terminal.wait_for_text("WAITS  for an answer: Password for user app", PATIENCE);
+    go_on();
+    terminal.wait_for_text("RECOVERED at", PATIENCE);
+    terminal.send("\u{3}");
+    terminal.wait(PATIENCE);
+}
+
+#[test]
+fn a_symptom_in_ones_own_words_finds_its_row_and_feedback_is_told() {
+    let home = Blackstart::new();
+    let step = json!({ "id": "s", "title": "Fail", "danger": "none",
+        "run": "echo 'pg_dump: error: could not write to output file: No space left on device'\nexit 1\n" });
+    let file = runbook(&home, &[step], &[]);
+    home.run(&[&file, "--trust", "--go", "p"]).exits(1);
+    let incident = home.incident();
+    let mut terminal = home.terminal(&["resume", &incident], 120, 40);
+    terminal.wait_for_text("T timeline|Enter log", PATIENCE);
+    for (typed, row) in [
+        ("certifcate is expierd", "A certificate has expired"),
+        ("redis is empty after the restart", "redis "),
+        ("cannot pull the imgae", "image"),
+    ] {
+        terminal.send("f");
+        terminal.wait_for_text("Known failures, ", PATIENCE);
+        terminal.send("/");
+        terminal.wait_for_text("What do you see", PATIENCE);
+        terminal.send(&format!("{typed}\r"));
+        terminal.wait_for_text(&format!("match /{typed}"), PATIENCE);
+        let screen = terminal.screen();
+        let first: Vec<&str> = screen.lines().skip(4).take(3).collect();
+        assert!(first.iter().any(|l| l.contains(row)), "{typed}\n{screen}");
+        terminal.send("\u{1b}");
+        pause(MOMENT);
+        terminal.send("\u{1b}");
+        terminal.wait_for_text("╭ Checklist", PATIENCE);
+    }
+    terminal.send("L");
+    terminal.wait_for_text("(?s)Likely cause of.*source", PATIENCE);
+    pause(MOMENT);
+    terminal.send("y");
+    terminal.wait_for_text("recorded: this was it", PATIENCE);
+    let told = home.export(&incident, "markdown");
+    assert!(told.contains("the cause was "), "{told}");
+    terminal.send("\u{3}");
+    terminal.wait(PATIENCE);
 }

@@ -67,10 +67,16 @@ impl Table {
                 let like = self.like(word);
                 // A word that stands nowhere says nothing for or against a row.
                 let part = if like.is_empty() { 0.2 } else { 1.0 };
-                (self.weight(word) * part, like)
+                // A slip weighs what the word weighs that it stands for.
+                let meant = like.iter().max_by(|a, b| a.1.total_cmp(b.1));
+                let meant = meant.map_or(word.as_str(), |(word, _)| *word);
+                (self.weight(meant) * part, like)
             })
             .collect();
         let all: f64 = known.iter().map(|(weight, _)| weight).sum();
+        let tools = library().rules().iter().flat_map(|rule| &rule.tools);
+        let tools: HashSet<&String> = tools.collect();
+        let named: Vec<&String> = typed.iter().filter(|w| tools.contains(w)).collect();
         let mut found: Vec<(f64, usize)> = self
             .words
             .iter()
@@ -89,11 +95,22 @@ impl Table {
                     }
                 }
                 let own = if self.row(at).own { 1.3 } else { 1.0 };
-                (said >= 0.4 * all && score > 0.0).then_some((score * own, at))
+                let of_tool = self.fits(at, &named);
+                (said >= 0.4 * all && score > 0.0).then_some((score * own * of_tool, at))
             })
             .collect();
         found.sort_by(|a, b| b.0.total_cmp(&a.0));
         found.into_iter().map(|(_, at)| at).collect()
+    }
+
+    /// Who names a tool means what that tool says.
+    fn fits(&self, at: usize, named: &[&String]) -> f64 {
+        let of = &self.row(at).tools;
+        match (named, of.as_slice()) {
+            ([], _) | (_, []) => 1.0,
+            _ if of.iter().any(|tool| named.contains(&tool)) => 1.5,
+            _ => 0.5,
+        }
     }
 
     /// Rare words say more. One that stands nowhere may be a slip, or ours not to know.
