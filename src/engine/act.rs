@@ -292,7 +292,8 @@ impl Engine {
         let dir = self.dir.path.join(&attempt.dir);
         self.looking += 1;
         let (rules, step) = (self.rules.clone(), step.to_owned());
-        tokio::task::spawn_blocking(move || {
+        let of = step.clone();
+        let looked = tokio::task::spawn_blocking(move || {
             let mut look_up = LookUp::new([&**rules, library::library()]);
             if let Err(e) = logs::each_block(&dir, |block| look_up.block(block)) {
                 tracing::warn!(%e, "the log could not be read for the look-up");
@@ -307,8 +308,11 @@ impl Engine {
                 signal: ending.signal,
             });
             // A success of which no row speaks is one.
-            let causes = (failed || !causes.is_empty()).then_some(causes);
-            let _ = tell.blocking_send(Ask::LookedUp { step, n, causes });
+            (failed || !causes.is_empty()).then_some(causes)
+        });
+        tokio::spawn(async move {
+            let causes = looked.await.ok().flatten();
+            let _ = tell.send(Ask::LookedUp { step: of, n, causes }).await;
         });
     }
 

@@ -188,6 +188,11 @@ impl RuleSet {
         &self.of_needle[needle]
     }
 
+    /// How many there are.
+    pub(super) fn signatures(&self) -> usize {
+        self.places.len()
+    }
+
     pub(super) fn always(&self) -> &[usize] {
         &self.always
     }

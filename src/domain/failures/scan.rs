@@ -5,7 +5,7 @@ use crate::domain::text::Clean;
 use regex::Regex;
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::LazyLock,
 };
 
@@ -122,7 +122,7 @@ pub fn scan(set: &RuleSet, block: &[u8]) -> Hits {
         block,
         folded: &folded,
         hits: Hits::default(),
-        asked: HashMap::new(),
+        asked: vec![NOT_ASKED; set.signatures()],
         line: (0, 0),
         at: 0,
         number: 1,
@@ -176,6 +176,7 @@ fn newlines(bytes: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', bytes).count() as u64
 }
 
+#[derive(Clone, Copy)]
 struct Asked {
     /// Where the line began that was asked last.
     line: usize,
@@ -184,12 +185,19 @@ struct Asked {
     unasked: Option<usize>,
 }
 
+const NOT_ASKED: Asked = Asked {
+    line: usize::MAX,
+    times: 0,
+    unasked: None,
+};
+
 struct Block<'a> {
     set: &'a RuleSet,
     block: &'a [u8],
     folded: &'a [u8],
     hits: Hits,
-    asked: HashMap<usize, Asked>,
+    /// By the number of the signature.
+    asked: Vec<Asked>,
     /// The line that the last candidate stood on.
     line: (usize, usize),
     /// A place, and the number of its line.
@@ -223,11 +231,7 @@ impl Block<'_> {
             self.line = (start, self.end_of(from) + 1);
         }
         let start = self.line.0;
-        let asked = self.asked.entry(signature).or_insert(Asked {
-            line: usize::MAX,
-            times: 0,
-            unasked: None,
-        });
+        let asked = &mut self.asked[signature];
         if asked.line == start {
             return;
         }
@@ -247,7 +251,8 @@ impl Block<'_> {
         let left: Vec<(usize, usize)> = self
             .asked
             .iter()
-            .filter_map(|(signature, asked)| Some((*signature, asked.unasked?)))
+            .enumerate()
+            .filter_map(|(signature, asked)| Some((signature, asked.unasked?)))
             .collect();
         for (signature, start) in left {
             if let Some(hit) = self.hits.found.get_mut(&signature) {
@@ -267,9 +272,7 @@ impl Block<'_> {
             .entry(signature)
             .or_default()
             .add(number, text, length);
-        if let Some(asked) = self.asked.get_mut(&signature) {
-            asked.times += 1;
-        }
+        self.asked[signature].times += 1;
     }
 
     /// The line, alone or with the one that a terminal has broken off it. What was searched for ends at `to`.
