@@ -312,7 +312,13 @@ impl Engine {
         });
         tokio::spawn(async move {
             let causes = looked.await.ok().flatten();
-            let _ = tell.send(Ask::LookedUp { step: of, n, causes }).await;
+            let _ = tell
+                .send(Ask::LookedUp {
+                    step: of,
+                    n,
+                    causes,
+                })
+                .await;
         });
     }
 

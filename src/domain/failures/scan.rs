@@ -3,11 +3,7 @@
 use super::{rules::RuleSet, signature::Signature};
 use crate::domain::text::Clean;
 use regex::Regex;
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    sync::LazyLock,
-};
+use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
 /// How many lines of a signature are kept, first and last ones apart.
 const KEPT: usize = 4;
