@@ -147,8 +147,9 @@ impl Hands<'_> {
             ));
             self.choose(position(&procedure["paths"], "id", way));
         }
-        self.sees("Ready");
+        self.sees("╭ Ready");
         self.terminal.send("c");
+        self.sees("╭ Checklist");
     }
 
     /// Gives other values than those that are held, on the screen Ready?.
