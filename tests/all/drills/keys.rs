@@ -228,6 +228,8 @@ impl Hands<'_> {
     fn confirm_targets(&self, shown: &Value) {
         let mut left = moved(shown);
         while left > 0 {
+            // The step before has just ended, and keys that act are dropped for a moment.
+            pause(MOMENT);
             self.send("i");
             self.sees("(?s)Is this the right.*Enter confirms it");
             self.send("\r");
