@@ -304,8 +304,8 @@ impl Hands<'_> {
                 Some(name) => steps.find(|s| is_named(s, name)),
                 None => steps.find(|s| s["state"] == "pending"),
             };
-            let Some(step) = next else { break };
             self.confirm_targets(&shown);
+            let Some(step) = next else { break };
             // In a drill the procedures that only production needs are left out, as they say themselves.
             let procedure = step["name"].as_str().unwrap().split('/').next().unwrap();
             if procedure == "archiving" {
