@@ -107,24 +107,33 @@ fn from_set(runbook: &Runbook, name: &str, value: &str) -> Result<Value, String>
 fn defaults(runbook: &Runbook, values: &mut Vec<Value>) -> Result<(), String> {
     for variable in runbook.variables.values() {
         let given = values.iter().any(|v| v.name == variable.name.text);
-        let Some(text) = variable.default.as_deref().filter(|_| !given) else {
+        if given {
             continue;
-        };
-        let filled = template::fill(text, |name| {
+        }
+        let made = by_default(variable, |name| {
             let known = values.iter().find(|v| v.name == name && !v.secret);
             known.map(|v| v.value.clone())
         });
-        if let Ok(filled) = filled {
-            if filled.len() > LONGEST_DEFAULT {
-                let name = &variable.name;
-                return Err(format!(
-                    "{name}: its default grows beyond {LONGEST_DEFAULT} bytes"
-                ));
-            }
-            values.push(accept(variable, &filled, DEFAULT)?);
+        if let Some(made) = made {
+            values.push(made?);
         }
     }
     Ok(())
+}
+
+/// The value of a variable's default; `None` where it has none, or one whose parts are not known.
+fn by_default(
+    variable: &Variable,
+    known: impl Fn(&str) -> Option<String>,
+) -> Option<Result<Value, String>> {
+    let filled = template::fill(variable.default.as_deref()?, known).ok()?;
+    if filled.len() > LONGEST_DEFAULT {
+        let name = &variable.name;
+        return Some(Err(format!(
+            "{name}: its default grows beyond {LONGEST_DEFAULT} bytes"
+        )));
+    }
+    Some(accept(variable, &filled, DEFAULT))
 }
 
 /// Defaults made of other values that follow from what is held now: those that nobody has given, and those
@@ -136,21 +145,16 @@ pub(super) fn following(runbook: &Runbook, held: &IndexMap<String, Held>) -> Vec
         let present = held.get(name);
         let text = variable.default.as_deref();
         let made = text.filter(|t| !template::names(t).is_empty());
-        let Some(text) = made.filter(|_| present.is_none_or(|h| h.source == DEFAULT)) else {
+        if made.is_none() || present.is_some_and(|h| h.source != DEFAULT) {
             continue;
-        };
-        let filled = template::fill(text, |name| match new.get(name) {
+        }
+        let made = by_default(variable, |name| match new.get(name) {
             Some(value) => Some(value.value.clone()),
             None => held.get(name).and_then(|h| h.value.clone()),
         });
-        let Ok(filled) = filled else { continue };
         // One that is not accepted is asked for, as any value that is missing.
-        let Ok(value) = accept(variable, &filled, DEFAULT) else {
-            continue;
-        };
-        if filled.len() <= LONGEST_DEFAULT
-            && present.and_then(|h| h.value.as_deref()) != Some(value.value.as_str())
-        {
+        let Some(Ok(value)) = made else { continue };
+        if present.and_then(|h| h.value.as_deref()) != Some(value.value.as_str()) {
             new.insert(name, value);
         }
     }

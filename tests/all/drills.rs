@@ -11,12 +11,13 @@ use crate::harness::{
 };
 use crate::panel::{begins, first_cause};
 use blackstart::{
-    domain::drill::{Move, Scenario},
+    domain::drill::{Move, Scenario, filled},
     sandbox::scenario::SHIPPED,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
@@ -69,6 +70,12 @@ impl Drill {
         self.home.spawn(&all).finished(PATIENCE)
     }
 
+    /// What a person does beside the cockpit.
+    fn by_hand(&self, one: &Move, facts: &BTreeMap<String, String>) {
+        let script = filled(&one.by_hand, facts);
+        self.inside(&["bash", "-c", &script]).exits(0);
+    }
+
     /// The steps of its incident, as they stand.
     fn steps(&self) -> Vec<Value> {
         let shown = self.home.show_json(&self.home.incident());
@@ -91,6 +98,15 @@ impl Drop for Drill {
             .home
             .spawn(&["drill", "--clean"])
             .finished(Duration::from_secs(60));
+    }
+}
+
+/// The words of a move that drives the incident, whether it begins it or goes on with it.
+fn words_of(one: &Move) -> &[String] {
+    if one.run.is_empty() {
+        &one.resume
+    } else {
+        &one.run
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::panel::asset;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// How the copies are called.
 const IDLE: &str = "-idle";
@@ -190,11 +190,6 @@ impl Up {
         self.blackstart(&all)
     }
 
-    fn by_hand(&self, one: &Move) {
-        let script = blackstart::domain::drill::filled(&one.by_hand, &self.facts);
-        self.drill.inside(&["bash", "-c", &script]).exits(0);
-    }
-
     fn recovered(&self) -> bool {
         self.drill.home.show_json(&self.drill.home.incident())["state"] == "recovered"
     }
@@ -205,7 +200,7 @@ impl Up {
             if one.by_hand.is_empty() {
                 return Some(one);
             }
-            self.by_hand(one);
+            self.drill.by_hand(one, &self.facts);
         }
         None
     }
@@ -224,14 +219,7 @@ impl Up {
 fn allowed(scenario: &Scenario, facts: &BTreeMap<String, String>) -> Vec<String> {
     let mut out = Vec::new();
     for one in &scenario.way {
-        let words: Vec<String> = Move::words(
-            if one.run.is_empty() {
-                &one.resume
-            } else {
-                &one.run
-            },
-            facts,
-        );
+        let words = Move::words(words_of(one), facts);
         for pair in words.windows(2) {
             let allows =
                 ["--confirm", "--approve", "--accept-identity"].contains(&pair[0].as_str());

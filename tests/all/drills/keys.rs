@@ -6,7 +6,6 @@ use crate::{
     panel::{asset, panel, words},
 };
 use rustix::process::Signal;
-use std::collections::BTreeMap;
 
 /// Keys that act are dropped for a moment after the screen has changed.
 const MOMENT: Duration = Duration::from_millis(450);
@@ -390,8 +389,7 @@ fn by_keys(id: &str) {
     let mut planned = false;
     for one in &up.scenario.way {
         if !one.by_hand.is_empty() {
-            let script = blackstart::domain::drill::filled(&one.by_hand, &up.facts);
-            up.drill.inside(&["bash", "-c", &script]).exits(0);
+            up.drill.by_hand(one, &up.facts);
             continue;
         }
         said.take(&Move::words(words_of(one), &up.facts));
@@ -402,14 +400,6 @@ fn by_keys(id: &str) {
         person.goes(one, &said);
     }
     is_told(up);
-}
-
-fn words_of(one: &Move) -> &[String] {
-    if one.run.is_empty() {
-        &one.resume
-    } else {
-        &one.run
-    }
 }
 
 /// The platform has recovered: the cockpit is left, the debrief stands on the normal screen, nothing is left.
