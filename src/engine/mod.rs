@@ -9,6 +9,7 @@
 
 mod act;
 mod along;
+mod causes;
 mod given;
 mod handle;
 mod identity;
