@@ -42,8 +42,10 @@ pub struct Armed {
     /// A native action, of which can be asked what it would do.
     pub native: bool,
     pub attempts: u32,
-    /// Names of values that are missing.
+    /// Names of values that are missing: for the look whether it is done already, where it has one.
     pub missing: Vec<String>,
+    /// All that are missing to run it.
+    pub missing_to_run: Vec<String>,
     /// Why it cannot be started as it is; a reason may help.
     pub refusal: Option<Refusal>,
 }
@@ -188,6 +190,7 @@ impl Handle {
             native: step.native(undo).is_some(),
             attempts: step.attempts,
             missing: missing_values(&incident, &self.runbook, step, step.unless.is_none()),
+            missing_to_run: missing_values(&incident, &self.runbook, step, true),
             refusal: sight::sandbox_gone(&incident)
                 .or_else(|| may_start(&incident, &self.runbook, &start).err()),
         })

@@ -298,6 +298,7 @@ pub(crate) fn armed(step: &str) -> Armed {
         native: false,
         attempts: 1,
         missing: Vec::new(),
+        missing_to_run: Vec::new(),
         refusal: None,
     }
 }

@@ -288,3 +288,79 @@ fn keys_typed_into_a_stalled_terminal_start_at_most_one_step() {
     });
     terminal.kill9();
 }
+
+const LEFT_OVER: &str = r#"
+blackstart: 1
+id: left-over
+title: Left over
+variables:
+  place: { type: text, needed: step, ask: "Where to?" }
+procedures:
+  - id: p
+    title: Everything
+    steps:
+      - id: broken
+        title: It fails
+        danger: none
+        run: exit 7
+      - id: moved
+        title: Move it
+        danger: none
+        unless: { script: "exit 1" }
+        run: printf 'moved to %s\n' "$PLACE"
+        env: { PLACE: "${place}" }
+      - id: last
+        title: The last one
+        danger: none
+        run: echo done
+recovered:
+  when:
+    - { command: ["true"] }
+triage:
+  ask: What is broken?
+  choices: [ { answer: Everything, go: [p] } ]
+"#;
+
+#[test]
+fn what_only_running_needs_is_asked_for_and_a_failed_step_that_was_passed_by_is_pointed_at() {
+    let home = Blackstart::new();
+    let runbook = home.write("left-over.yaml", LEFT_OVER);
+    home.output(&["trust", &runbook]).exits(0);
+    let mut terminal = home.terminal(&["open", &runbook], 100, 24);
+    let person = Person(&terminal);
+    person.sees("Since when").presses("now").presses("\r");
+    person
+        .sees("Everything")
+        .presses("\r")
+        .sees("Ready")
+        .presses("c");
+    person.runs("1 · It fails").sees("Likely cause of");
+    // The second one waits for it, unless there is a reason.
+    person.presses("\u{1b}").sees("2 Move it").presses("j");
+    person
+        .sees("2 · Move it")
+        .presses("r")
+        .sees("Enter accepts it");
+    person.presses("it does not matter\r");
+    person.sees("Enter starts it").presses("\r");
+    // That it is not done is only known now, and only then is the place needed.
+    person.sees("Where to").presses("the attic\r");
+    person.sees("Enter accepts it").presses("still\r");
+    person.sees("Enter starts it").presses("\r");
+    person.sees("3 · The last one").presses("r");
+    person.sees("Enter starts it").presses("\r");
+    // Nothing is left to run, and the first step has not been settled: it is chosen, and said.
+    person.sees("(?s)1 · It fails.*nothing else is left to run, but p/broken is failed");
+    let incident = home.incident();
+    let shown = home.show_json(&incident);
+    assert_eq!(step(&shown, "moved")["attempts"][0]["outcome"], "succeeded");
+    assert_ne!(shown["state"], "recovered");
+    person.presses("S").sees("Why is it skipped");
+    person.presses("nobody needs it\r");
+    person.sees("(?i)recovered at|Recovered");
+    crate::harness::until(PATIENCE, "recovery", || {
+        home.show_json(&incident)["state"] == "recovered"
+    });
+    terminal.send("\u{3}");
+    terminal.wait(PATIENCE);
+}

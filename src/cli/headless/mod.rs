@@ -374,7 +374,10 @@ fn refused(step: &str, refusal: &Refusal) -> Failure {
             system,
             fingerprint,
         } => format!("compare it, then: resume … --accept-identity {system}={fingerprint}"),
-        Refusal::MissingValues(names) => format!("give them: --set {names}=…"),
+        Refusal::MissingValues(names) => {
+            let each = names.split(", ").map(|name| format!(" --set {name}=…"));
+            format!("give them:{}", each.collect::<String>())
+        }
         _ => String::new(),
     };
     Failure::new(exit, format!("{step}: {refusal}"), next)

@@ -280,7 +280,9 @@ pub struct Map<'a> {
 impl<'a> Map<'a> {
     /// The value of a key; a key without a value counts as absent.
     pub fn get(&mut self, key: &'static str) -> Option<&'a Node> {
-        self.asked.push(key);
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
         self.pairs
             .iter()
             .find(|(k, _)| k.text == key)

@@ -52,8 +52,12 @@ pub(crate) struct Checklist {
     running: BTreeSet<String>,
     /// Was everything done when it was last looked at?
     complete: bool,
+    /// The step that keeps the platform from being called recovered, with nothing else left to run.
+    in_the_way: Option<String>,
     /// Between Enter and the answer of the engine.
     starting: Option<String>,
+    /// Steps that were seen not to be done yet: they need all their values now.
+    seen_undone: BTreeSet<String>,
     /// What to say when it was done.
     asked: Option<(Token, &'static str)>,
 }
@@ -86,7 +90,9 @@ impl Checklist {
                 .collect(),
             running: running(at),
             complete: is_complete(at),
+            in_the_way: None,
             starting: None,
+            seen_undone: BTreeSet::new(),
             asked: None,
         }
     }
@@ -247,6 +253,16 @@ fn is_complete(at: &View) -> bool {
         && incident.pins.values().all(confirmed)
 }
 
+/// The first step that keeps the platform from being called recovered, once nothing else is left to run.
+fn in_the_way(at: &View) -> Option<(&str, StepState)> {
+    let incident = &at.incident;
+    let open = |s: &PlannedStep| matches!(s.state(), StepState::Pending | StepState::Running);
+    if incident.steps.iter().any(open) {
+        return None;
+    }
+    incident.prevents_recovery().into_iter().next()
+}
+
 fn is_failed(attempt: &Attempt) -> bool {
     attempt
         .ending
@@ -299,6 +315,9 @@ impl Screen for Checklist {
         }
         self.follow_plan(at);
         self.tell_causes(at);
+        if let Some(want) = self.tell_what_is_in_the_way(at) {
+            return want;
+        }
         self.look_when_complete(at)
     }
 
@@ -417,13 +436,16 @@ impl Screen for Checklist {
         match news {
             News::Armed { undo, result } => match result {
                 Err(refusal) => Want::Say(refusal.to_string()),
-                Ok(armed) => match Arming::new(armed.clone(), *undo, at) {
-                    Ok((arming, want)) => {
-                        self.above = Above::Arming(Box::new(arming));
-                        want
+                Ok(armed) => {
+                    let seen = self.seen_undone.contains(&armed.step);
+                    match Arming::new(armed.clone(), *undo, seen, at) {
+                        Ok((arming, want)) => {
+                            self.above = Above::Arming(Box::new(arming));
+                            want
+                        }
+                        Err(why) => Want::Say(why),
                     }
-                    Err(why) => Want::Say(why),
-                },
+                }
             },
             News::Started { step, result } => {
                 let want = self.started(step, result);

@@ -6,6 +6,7 @@ use crate::{
     panel::{asset, panel, words},
 };
 use rustix::process::Signal;
+use std::fmt;
 
 /// Keys that act are dropped for a moment after the screen has changed.
 const MOMENT: Duration = Duration::from_millis(450);
@@ -35,6 +36,18 @@ struct Said {
 }
 
 impl Said {
+    /// Why a step that is open is skipped.
+    fn skips(&self, step: &Value) -> Option<&str> {
+        let open = ["pending", "failed"].contains(&step["state"].as_str().unwrap());
+        let named = self.skips.iter().find(|(name, _)| is_named(step, name));
+        Some(&*named.filter(|_| open)?.1)
+    }
+
+    /// Has a step failed that is now left out?
+    fn gives_up(&self, step: &Value) -> bool {
+        step["state"] == "failed" && self.skips(step).is_some()
+    }
+
     fn take(&mut self, words: &[String]) {
         self.again.clear();
         for pair in words.windows(2) {
@@ -49,6 +62,15 @@ impl Said {
                 _ => {}
             }
         }
+    }
+}
+
+/// What is waited for, in words that are found only when it did not come: a screen as it is then.
+struct Lazily<F: Fn() -> String>(F);
+
+impl<F: Fn() -> String> fmt::Display for Lazily<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&(self.0)())
     }
 }
 
@@ -168,7 +190,7 @@ impl Hands<'_> {
             self.send("g");
             until(
                 SCREEN,
-                format!("the row of {name}\n{}", self.terminal),
+                Lazily(|| format!("the row of {name}\n{}", self.terminal)),
                 || {
                     let here = self.terminal.chosen().contains(&format!(" {name} "));
                     if !here {
@@ -277,8 +299,8 @@ impl Hands<'_> {
                 }
             }
         }
-        let what = format!("the end of {name}\n{}", self.terminal);
         let mut ended = String::new();
+        let what = Lazily(|| format!("the end of {name} ({before} before)\n{}", self.terminal));
         until(STEP, what, || {
             let (state, attempts) = self.state(name);
             // What is done already is offered as such, and Enter takes it.
@@ -301,7 +323,7 @@ impl Hands<'_> {
             let mut steps = shown["steps"].as_array().unwrap().iter();
             let next = match again.next() {
                 Some(name) => steps.find(|s| is_named(s, name)),
-                None => steps.find(|s| s["state"] == "pending"),
+                None => steps.find(|s| s["state"] == "pending" || said.gives_up(s)),
             };
             self.confirm_targets(&shown);
             let Some(step) = next else { break };
@@ -311,8 +333,7 @@ impl Hands<'_> {
                 self.skip(step, "this is a drill");
                 continue;
             }
-            let skip = said.skips.iter().find(|(name, _)| is_named(step, name));
-            if let Some((_, reason)) = skip.filter(|_| step["state"] == "pending") {
+            if let Some(reason) = said.skips(step) {
                 self.skip(step, reason);
                 continue;
             }
@@ -413,8 +434,10 @@ fn is_told(up: Up) {
         ..
     } = up;
     let incident = drill.home.incident();
-    until(Duration::from_secs(60), "recovery", || {
-        drill.home.show_json(&incident)["state"] == "recovered"
+    let shown = || drill.home.show_json(&incident);
+    let what = Lazily(|| format!("recovery\n{terminal}\n{:#}", shown()));
+    until(Duration::from_secs(60), what, || {
+        shown()["state"] == "recovered"
     });
     // Esc leads back to the checklist, q out of it and home, and q at home ends the cockpit.
     for _ in 0..6 {

@@ -5,7 +5,7 @@ use super::{
     above::{Above, Purpose},
     arming::Next,
     causes::{Causes, Lead},
-    failures, is_complete, running,
+    failures, in_the_way, is_complete, running,
 };
 use crate::{
     domain::{
@@ -122,6 +122,18 @@ impl Checklist {
                     "{step} is done already: skipped, with what was seen"
                 ))
             }
+            // The look said that it is not done yet; only now is the rest of its values needed.
+            Err(Refusal::MissingValues(names)) if self.seen_undone.insert(step.to_owned()) => {
+                Want::All(vec![
+                    Want::Say(format!(
+                        "{step} is not done yet: to run it, {names} is needed"
+                    )),
+                    Want::Arm {
+                        step: step.to_owned(),
+                        undo: false,
+                    },
+                ])
+            }
             Err(Refusal::UnconfirmedTarget { system, .. }) => {
                 self.above = Above::Identity(system.clone());
                 Want::Draw
@@ -164,6 +176,25 @@ impl Checklist {
         if let (true, Some(next)) = (ended && done && free, at.incident.next_step()) {
             self.choose(&next.plan.step);
         }
+    }
+
+    /// Nothing is left to run, and a step that failed earlier, maybe out of sight, was never settled.
+    pub(super) fn tell_what_is_in_the_way(&mut self, at: &View) -> Option<Want> {
+        let now = in_the_way(at);
+        let name = now.map(|(step, _)| step.to_owned());
+        if std::mem::replace(&mut self.in_the_way, name) == self.in_the_way {
+            return None;
+        }
+        let (step, state) = now?;
+        if self.chosen.as_deref() == Some(step) || !matches!(self.above, Above::Nothing) {
+            return None;
+        }
+        self.choose(step);
+        let [run, skip] = [Action::Run, Action::Skip].map(|a| at.keys.key(a));
+        Some(Want::Say(format!(
+            "nothing else is left to run, but {step} is {}: {run} runs it again, {skip} skips it with a reason",
+            state.as_str()
+        )))
     }
 
     /// The last step is done: the checks that only look say whether the platform has recovered, and

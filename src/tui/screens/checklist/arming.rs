@@ -67,9 +67,19 @@ enum Preview {
 }
 
 impl Arming {
-    /// Arms it, or says in words why it cannot be.
-    pub(super) fn new(armed: Arc<Armed>, undo: bool, at: &View) -> Result<(Self, Want), String> {
-        let mut needs: VecDeque<Need> = armed.missing.iter().cloned().map(Need::Value).collect();
+    /// Arms it, or says in words why it cannot be. What was seen not to be done yet asks for all that it
+    /// needs to run.
+    pub(super) fn new(
+        armed: Arc<Armed>,
+        undo: bool,
+        seen_undone: bool,
+        at: &View,
+    ) -> Result<(Self, Want), String> {
+        let missing = match seen_undone {
+            true => &armed.missing_to_run,
+            false => &armed.missing,
+        };
+        let mut needs: VecDeque<Need> = missing.iter().cloned().map(Need::Value).collect();
         match &armed.refusal {
             None | Some(Refusal::MissingValues(_) | Refusal::Saw(_) | Refusal::Confirm(_)) => {}
             Some(
@@ -103,7 +113,7 @@ impl Arming {
             preview: Preview::None,
         };
         let mut wants = vec![arming.ask(at)];
-        if arming.armed.native && arming.armed.missing.is_empty() {
+        if arming.armed.native && arming.armed.missing_to_run.is_empty() {
             let token = Token::new();
             arming.preview = Preview::Asked(token);
             wants.push(Want::Ask(Ask::Look {
@@ -433,7 +443,7 @@ mod tests {
         let at = fixture::view();
         let mut armed = fixture::armed("postgres/pitr/restore");
         change(&mut armed);
-        let (arming, _) = Arming::new(Arc::new(armed), false, &at).expect("it can be armed");
+        let (arming, _) = Arming::new(Arc::new(armed), false, false, &at).expect("it can be armed");
         (arming, at)
     }
 
@@ -503,7 +513,7 @@ mod tests {
         let at = fixture::view();
         let mut armed = fixture::armed("postgres/pitr/restore");
         armed.refusal = Some(Refusal::Running(armed.step.clone()));
-        assert!(Arming::new(Arc::new(armed), false, &at).is_err());
+        assert!(Arming::new(Arc::new(armed), false, false, &at).is_err());
     }
 
     #[test]
