@@ -133,10 +133,13 @@ async fn in_pod(
     Ok(match end {
         exec::End::Exit(0) => Seen::text(out).or_shown("exit 0"),
         exec::End::Exit(code) => {
-            let said = if err.trim().is_empty() { out } else { err };
-            let last: Vec<&str> = said.trim().lines().rev().take(5).collect();
-            let last: Vec<&str> = last.into_iter().rev().collect();
-            let said = format!("exit {code}: {}", last.join("\n"));
+            // What went wrong, and what the command makes of it.
+            let last = |text: &str| {
+                let lines: Vec<String> = text.trim().lines().map(ToOwned::to_owned).collect();
+                lines[lines.len().saturating_sub(5)..].to_vec()
+            };
+            let said = [last(&err), last(&out)].concat().join("\n");
+            let said = format!("exit {code}: {said}");
             Seen::judged(said.trim_end_matches([':', ' ']), false)
         }
         exec::End::Lost(why) => {

@@ -13,6 +13,9 @@ pub(super) struct ResumeArgs {
     /// Go on with the plan afterwards
     #[arg(long = "continue", requires = "headless")]
     pub go_on: bool,
+    /// Recover this, too, or by this path instead
+    #[arg(long = "go", value_name = "PROCEDURE[/PATH]", requires = "headless")]
+    pub go: Vec<String>,
     /// Run a step once more
     #[arg(long, value_name = "STEP", requires = "headless")]
     pub retry: Vec<String>,

@@ -21,6 +21,7 @@ shipped![
     "claim-held",
     "several-lost",
     "cluster-lost",
+    "cluster-unsaved",
     "ampora-site-lost",
     "ampora-key-rotated",
     "ampora-agents-authority",

@@ -7,7 +7,7 @@ use crate::{
         decide::{Command, Refusal, Start},
         event::{Entry, Outcome},
         incident::{Incident, PlannedStep, StepState},
-        plan,
+        plan::{self, Chosen},
         runbook::find_step,
         site::{PROOF, TEAR_DOWN},
         text::Clean,
@@ -73,13 +73,18 @@ impl Drive {
         }
     }
 
-    /// What `resume --headless` asks for: wait, skip, retry, and only then go on.
+    /// What `resume --headless` asks for: wait, plan, skip, retry, and only then go on.
     pub(super) async fn again(
         &mut self,
         args: &ResumeArgs,
+        go: Option<Vec<Chosen>>,
         skips: &[(String, String)],
     ) -> Result<Exit, Failure> {
         self.wait_for_all(None).await?;
+        if let Some(go) = go {
+            let planned = self.handle.wish(Command::Plan { go }).await;
+            planned.map_err(|r| refused("--go", &r))?;
+        }
         self.leave_out(skips).await?;
         for step in &args.retry {
             let exit = self.start(step, Some("asked for with --retry")).await?;

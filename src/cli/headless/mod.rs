@@ -18,6 +18,7 @@ use crate::{
     clock,
     domain::{
         decide::{Command, Refusal},
+        event::PlanStep,
         incident::IncidentState,
         plan::{self, Chosen, PlanError},
         runbook::{Runbook, find_step},
@@ -282,12 +283,18 @@ pub(super) fn resume(settings: &Settings, args: &ResumeArgs) -> Result<Exit, Fai
         .map_err(|e| store_error(&e))?;
     let set = pairs("--set", &args.given.set)?;
     let skips = pairs("--skip", &args.skip)?;
-    let steps: Vec<&str> = loaded
+    let before: Vec<PlanStep> = loaded
         .incident
         .steps
         .iter()
-        .map(|s| s.plan.step.as_str())
+        .map(|s| s.plan.clone())
         .collect();
+    let go = replanned(&loaded.incident.go, &args.go);
+    let planned = match args.go.is_empty() {
+        true => before,
+        false => plan::lay_out(&runbook, &go, &before).map_err(|e| plan_failure(&e))?,
+    };
+    let steps: Vec<&str> = planned.iter().map(|s| s.step.as_str()).collect();
     for name in args.retry.iter().chain(skips.iter().map(|(s, _)| s)) {
         find_step(steps.iter().copied(), name)
             .map_err(|e| Failure::usage(e.to_string(), format!("blackstart show {}", dir.id)))?;
@@ -315,10 +322,23 @@ pub(super) fn resume(settings: &Settings, args: &ResumeArgs) -> Result<Exit, Fai
         };
         let handle = reopen(dir, given).map_err(|e| super::open_error(&e))?;
         let mut drive = Drive::new(handle, said, false, lines, written);
-        let driven = drive.again(args, &skips).await;
+        let go = (!args.go.is_empty()).then_some(go);
+        let driven = drive.again(args, go, &skips).await;
         drive.flush().await;
         driven
     })
+}
+
+/// What is recovered, with another path or one procedure more.
+fn replanned(before: &[String], more: &[String]) -> Vec<Chosen> {
+    let mut go: Vec<Chosen> = before.iter().map(|g| Chosen::parse(g)).collect();
+    for chosen in more.iter().map(|g| Chosen::parse(g)) {
+        match go.iter_mut().find(|g| g.procedure == chosen.procedure) {
+            Some(other) => *other = chosen,
+            None => go.push(chosen),
+        }
+    }
+    go
 }
 
 /// The incident that is meant: the named one, or the only open one.

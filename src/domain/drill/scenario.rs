@@ -26,6 +26,8 @@ pub enum Fault {
     ClaimHeld,
     /// The API server of the cluster answers nobody, and Azure says that it failed.
     ClusterLost,
+    /// The vault holds no recovery point of the cluster.
+    ClusterUnsaved,
     /// The old site is gone: its cluster and its database.
     SiteLost,
     /// The platform was given a newer master key than its data is sealed with.

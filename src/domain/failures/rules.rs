@@ -93,8 +93,7 @@ impl Rule {
 
     /// What its probe looks at, in words.
     pub fn looks_at(&self) -> Option<String> {
-        let label = self.probe.as_ref()?.label();
-        Some(label.trim_start_matches("# ").to_owned())
+        Some(self.probe.as_ref()?.label())
     }
 
     fn signatures(&self) -> impl Iterator<Item = &Signature> {

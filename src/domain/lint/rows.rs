@@ -1,8 +1,12 @@
 //! Signatures of failure rows that say too much, nothing, or what another row says already.
 
 use super::Found;
-use crate::domain::runbook::{FailureRow, Runbook};
-use regex_syntax::hir::{Hir, HirKind, Look};
+use crate::domain::{
+    failures::{Evidence, LookUp, rules::RuleSet},
+    runbook::{FailureRow, Runbook},
+    text::Clean,
+};
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
 use std::collections::HashMap;
 
 /// What commands print that did what they should.
@@ -46,6 +50,7 @@ const SUCCESSES: &[&str] = &[
 
 pub(super) fn find(runbook: &Runbook, found: &mut Found) {
     let mut known: HashMap<String, &FailureRow> = HashMap::new();
+    let rules = RuleSet::of_runbook(&runbook.failures);
     for row in &runbook.failures {
         let place = format!("failures/{}", row.id);
         for signature in &row.matches.output {
@@ -68,6 +73,15 @@ pub(super) fn find(runbook: &Runbook, found: &mut Found) {
                     "write one signature for each line",
                 );
             }
+            if let Some(other) = swallower(&rules, row, text) {
+                found.warn(
+                    "row-swallowed",
+                    &place,
+                    row.id.at,
+                    format!("what `{text}` matches is answered by the row `{other}` first"),
+                    "name more of the line here, or less of it there",
+                );
+            }
             let other = known.insert(text.trim_start_matches("(?i)").to_lowercase(), row);
             if let Some(other) =
                 other.filter(|o| o.id != row.id && o.matches.step == row.matches.step)
@@ -84,6 +98,65 @@ pub(super) fn find(runbook: &Runbook, found: &mut Found) {
                 );
             }
         }
+    }
+}
+
+/// The row that comes before this one on every line that is made of this one's own words.
+fn swallower<'r>(rules: &'r RuleSet, row: &FailureRow, signature: &str) -> Option<&'r str> {
+    let lines = regex_syntax::parse(signature).map_or(Vec::new(), |hir| examples(&hir));
+    let first = |line: String| {
+        let mut found = LookUp::new([rules]);
+        found.line(&Clean::line(&line));
+        let exit = row.matches.exit.first();
+        let evidence = Evidence {
+            step: row.matches.step.first().map_or("", |s| &*s.text),
+            exit_code: exit.and_then(|code| i32::try_from(*code).ok()),
+            ..Evidence::default()
+        };
+        let judged = found.judged(&evidence);
+        let own = judged.iter().find(|j| j.rule.id == row.id.text)?;
+        let best = judged.iter().find(|j| j.score > own.score)?;
+        Some(best.rule.id.as_str())
+    };
+    let mut all = lines.into_iter().map(first);
+    let other = all.next()??;
+    all.all(|one| one.is_some()).then_some(other)
+}
+
+/// Texts that an expression matches: one of each of its alternatives, and not more than a few.
+fn examples(hir: &Hir) -> Vec<String> {
+    const MOST: usize = 16;
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => vec![String::new()],
+        HirKind::Literal(literal) => vec![String::from_utf8_lossy(&literal.0).into_owned()],
+        HirKind::Class(class) => {
+            let ranges: Vec<(char, char)> = match class {
+                Class::Unicode(class) => class.iter().map(|r| (r.start(), r.end())).collect(),
+                Class::Bytes(class) => class
+                    .iter()
+                    .map(|r| (char::from(r.start()), char::from(r.end())))
+                    .collect(),
+            };
+            let holds = |c: &char| ranges.iter().any(|(from, to)| (from..=to).contains(&c));
+            // A letter where one will do.
+            let plain = ['x', 'X', '7', ' ', '-'].into_iter().find(holds);
+            let any = plain.or_else(|| ranges.first().map(|(from, _)| *from));
+            any.map(|c| vec![c.to_string()]).unwrap_or_default()
+        }
+        HirKind::Capture(capture) => examples(&capture.sub),
+        HirKind::Repetition(repetition) => {
+            let times = usize::try_from(repetition.min).unwrap_or(1).min(MOST);
+            let once = examples(&repetition.sub);
+            once.into_iter().map(|text| text.repeat(times)).collect()
+        }
+        HirKind::Alternation(parts) => parts.iter().flat_map(examples).take(MOST).collect(),
+        HirKind::Concat(parts) => parts.iter().fold(vec![String::new()], |heads, part| {
+            let tails = examples(part);
+            let joined = heads
+                .iter()
+                .flat_map(|head| tails.iter().map(move |tail| format!("{head}{tail}")));
+            joined.take(MOST).collect()
+        }),
     }
 }
 

@@ -45,6 +45,11 @@ pub(super) fn principal() -> String {
     roles::guid("identity of the backup vault")
 }
 
+/// Its backups had been failing, and the points from before are past their retention.
+pub(crate) fn forgets(world: &World) {
+    held(world).vault.points.clear();
+}
+
 fn instant(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, false)
 }
@@ -80,9 +85,13 @@ pub(super) fn answer(world: &Arc<World>, asked: &Asked<'_>) -> Result<Answer, Re
 fn instances(world: &Arc<World>, asked: &Asked<'_>, rest: &[&str]) -> Result<Answer, Refused> {
     let at = format!("{}/backupInstances/{INSTANCE}", vault_id());
     let source = id(aks::GROUP, aks::KIND, "arbitex-aks");
+    let state = match held(world).vault.points.is_empty() {
+        true => "ProtectionError",
+        false => "ProtectionConfigured",
+    };
     let shown = json!({ "id": at, "name": INSTANCE, "type": "Microsoft.DataProtection/backupVaults/backupInstances",
         "properties": { "friendlyName": "arbitex-aks", "objectType": "BackupInstance", "provisioningState": "Succeeded",
-            "currentProtectionState": "ProtectionConfigured", "protectionStatus": { "status": "ProtectionConfigured" },
+            "currentProtectionState": state, "protectionStatus": { "status": state },
             "dataSourceInfo": { "datasourceType": aks::KIND, "objectType": "Datasource", "resourceID": source, "resourceName": "arbitex-aks" } } });
     let Some((name, rest)) = rest.split_first() else {
         return Ok(Answer::Is(json!({ "value": [shown] })));

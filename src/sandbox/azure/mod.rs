@@ -2,7 +2,7 @@
 //! world. Answers are shaped as the real one shapes them, so that the real `az` can be pointed at it.
 
 pub(crate) mod aks;
-mod backup;
+pub(crate) mod backup;
 pub(crate) mod disks;
 mod network;
 pub(crate) mod postgres;

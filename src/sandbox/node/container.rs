@@ -1,5 +1,5 @@
 //! Containers of the node without machine: a process of this host in a small world of its own, made by
-//! bubblewrap. It sees `/usr`, its volumes, a network with nothing but itself, and no other process.
+//! bubblewrap. It sees `/usr`, its volumes, and no other process; what listens has a network of its own.
 //!
 //! Under the node's folder, what a test or a drill puts there:
 //!
@@ -33,7 +33,7 @@ pub(super) struct Plan {
     pub env: Vec<(String, String)>,
     /// Folder of this host, where it is seen, whether it may only be read.
     pub mounts: Vec<(PathBuf, String, bool)>,
-    /// It sees the network of the node.
+    /// It sees the network of the node, in which the rest of the world is found.
     pub host_network: bool,
 }
 

@@ -56,8 +56,15 @@ impl Lookup<'_> {
             workdir: text("workingDir"),
             mounts: mounts.collect(),
             env: self.env(container).await?,
-            host_network: self.pod["spec"]["hostNetwork"] == true,
+            host_network: self.pod["spec"]["hostNetwork"] == true || !self.listens(),
         })
+    }
+
+    /// Does it say that anything in it listens? What only asks others may do so: nothing gets into its way.
+    fn listens(&self) -> bool {
+        let all = self.pod["spec"]["containers"].as_array();
+        let mut ports = all.into_iter().flatten().map(|c| &c["ports"]);
+        ports.any(|ports| ports.as_array().is_some_and(|p| !p.is_empty()))
     }
 
     async fn env(&self, container: &Value) -> Result<Vec<(String, String)>, Hindered> {

@@ -179,10 +179,12 @@ impl App {
         let foot = pane::below(area, area.height - 1);
         let ready = self.guard.admits(true, Instant::now());
         let index = self.at;
+        let mut idle = Vec::new();
         if let Some(at) = index.and_then(|i| self.view(i)) {
             header::draw(frame, pane::above(body, header::HEIGHT), &at);
             if let Some(screen) = self.top() {
                 screen.draw(frame, pane::below(body, header::HEIGHT), &at);
+                idle = screen.idle(&at);
             }
         } else if let Some(home) = &mut self.home {
             home.draw(frame, body, clock::now(), ready, theme);
@@ -195,7 +197,7 @@ impl App {
         let place = self.place();
         match &self.said {
             Some((said, _)) => footer::said(frame, foot, said, theme),
-            None => footer::draw(frame, foot, place, &self.keys, theme),
+            None => footer::draw(frame, foot, place, &idle, &self.keys, theme),
         }
         disarm(frame.buffer_mut(), theme);
     }

@@ -284,6 +284,14 @@ impl Screen for Checklist {
         self.above.place()
     }
 
+    fn idle(&self, at: &View) -> Vec<Action> {
+        match &self.above {
+            Above::Causes(causes) => causes.idle(at),
+            _ if identity::waiting(at).is_none() => vec![Action::Identity],
+            _ => Vec::new(),
+        }
+    }
+
     fn focus(&self) -> String {
         self.above.focus()
     }

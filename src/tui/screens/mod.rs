@@ -276,6 +276,11 @@ pub(crate) trait Screen {
 
     fn act(&mut self, action: Action, at: &View) -> Want;
 
+    /// The keys that would lead nowhere now: they are not offered.
+    fn idle(&self, _at: &View) -> Vec<Action> {
+        Vec::new()
+    }
+
     /// What keys act upon, in a form that can be compared: type-ahead is dropped when it changes.
     fn focus(&self) -> String {
         String::new()

@@ -2,7 +2,7 @@
 
 use super::text;
 use crate::tui::{
-    keymap::{KeyMap, Place, rows},
+    keymap::{Action, KeyMap, Place, rows},
     theme::{Role, Theme},
 };
 use ratatui::{
@@ -11,12 +11,19 @@ use ratatui::{
     text::{Line, Span},
 };
 
-/// Draws the keys of a place, as many as fit; `?` and `:` are kept at the end.
+/// Draws the keys of a place that lead somewhere now, as many as fit; `?` and `:` are kept at the end.
 ///
 /// ```text
 ///  r run  x stop  S skip  a note  Enter log  f failures  T timeline        : commands  ? help
 /// ```
-pub(crate) fn draw(frame: &mut Frame<'_>, area: Rect, place: Place, keys: &KeyMap, theme: Theme) {
+pub(crate) fn draw(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    place: Place,
+    idle: &[Action],
+    keys: &KeyMap,
+    theme: Theme,
+) {
     let hint = |row: &'static crate::tui::keymap::Row| {
         vec![
             Span::styled(
@@ -26,7 +33,9 @@ pub(crate) fn draw(frame: &mut Frame<'_>, area: Rect, place: Place, keys: &KeyMa
             Span::raw(format!(" {} ", row.label)),
         ]
     };
-    let shown = |row: &&'static crate::tui::keymap::Row| !row.label.is_empty();
+    let shown = |row: &&'static crate::tui::keymap::Row| {
+        !row.label.is_empty() && !idle.contains(&row.action)
+    };
     let always = [":", "?"];
     let (last, first): (Vec<_>, Vec<_>) = rows(place)
         .filter(shown)
@@ -62,12 +71,16 @@ mod tests {
     use ratatui::{Terminal, backend::TestBackend};
 
     fn footer(place: Place, width: u16) -> String {
+        footer_without(place, &[], width)
+    }
+
+    fn footer_without(place: Place, idle: &[Action], width: u16) -> String {
         let keys = KeyMap::new(&[]).expect("valid");
         let mut terminal = Terminal::new(TestBackend::new(width, 1)).expect("memory has no errors");
         terminal
             .draw(|frame| {
                 let area = frame.area();
-                draw(frame, area, place, &keys, Theme::default());
+                draw(frame, area, place, idle, &keys, Theme::default());
             })
             .expect("memory has no errors");
         let cells = terminal.backend().buffer().content.iter();
@@ -87,6 +100,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_not_offered() {
+        let line = footer_without(Place::Causes, &[Action::Probe, Action::GoThere], 80);
+        assert!(
+            !line.contains("probe") && !line.contains("go there"),
+            "{line}"
+        );
+        assert!(line.contains("y this was it"), "{line}");
     }
 
     #[test]

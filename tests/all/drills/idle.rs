@@ -382,6 +382,7 @@ mod long {
         claim_held: "claim-held",
         several_lost: "several-lost",
         cluster_lost: "cluster-lost",
+        cluster_unsaved: "cluster-unsaved",
         ampora_site_lost: "ampora-site-lost",
         ampora_key_rotated: "ampora-key-rotated",
         ampora_agents_authority: "ampora-agents-authority",

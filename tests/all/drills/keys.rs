@@ -36,6 +36,15 @@ struct Said {
 }
 
 impl Said {
+    /// The value that a screen asks for, if it does.
+    fn value(&self, screen: &str) -> Option<&str> {
+        screen.contains("type: ").then(|| {
+            let mut named = self.values.iter();
+            let found = named.find(|(name, _)| screen.contains(&format!("╭ {name} ")));
+            &**found.unwrap_or_else(|| panic!("a value\n{screen}")).1
+        })
+    }
+
     /// Why a step that is open is skipped.
     fn skips(&self, step: &Value) -> Option<&str> {
         let open = ["pending", "failed"].contains(&step["state"].as_str().unwrap());
@@ -269,14 +278,7 @@ impl Hands<'_> {
         self.terminal.send("r");
         loop {
             let asked = self.sees("Enter starts it|Enter accepts it|type: ");
-            let value = asked.contains("type: ").then(|| {
-                let named = said.values.iter();
-                let title = |name: &&String| asked.contains(&format!("╭ {name} "));
-                let mut named = named.filter(|(name, _)| title(name));
-                let found = named.next();
-                found.unwrap_or_else(|| panic!("a value\n{asked}")).1
-            });
-            match value {
+            match said.value(&asked) {
                 Some(value) => self.send(&format!("{value}\r")),
                 None if asked.contains("to confirm what is destroyed") => {
                     self.send("\u{1b}[6~");
@@ -303,9 +305,17 @@ impl Hands<'_> {
         let what = Lazily(|| format!("the end of {name} ({before} before)\n{}", self.terminal));
         until(STEP, what, || {
             let (state, attempts) = self.state(name);
+            let screen = self.terminal.screen();
             // What is done already is offered as such, and Enter takes it.
-            if attempts == before && self.terminal.screen().contains("already done") {
+            if attempts == before && screen.contains("already done") {
                 pause(MOMENT);
+                self.terminal.send("\r");
+            }
+            // It is not done already: only now it is said what running needs.
+            if let (true, Some(value)) = (attempts == before, said.value(&screen)) {
+                pause(MOMENT);
+                self.send(&format!("{value}\r"));
+                self.sees("Enter starts it");
                 self.terminal.send("\r");
             }
             ended.clone_from(&state);
@@ -543,6 +553,7 @@ mod long {
         claim_held: "claim-held",
         several_lost: "several-lost",
         cluster_lost: "cluster-lost",
+        cluster_unsaved: "cluster-unsaved",
         ampora_site_lost: "ampora-site-lost",
         ampora_agents_authority: "ampora-agents-authority",
         ampora_swept: "ampora-swept",

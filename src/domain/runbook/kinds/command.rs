@@ -61,7 +61,8 @@ impl Words {
             Run::Arguments(arguments) => arguments.join(" "),
             Run::Script { text, .. } => {
                 let first = text.lines().find(|l| !l.trim().is_empty());
-                first.unwrap_or("script").trim().to_owned()
+                let first = first.unwrap_or("script").trim();
+                first.trim_start_matches("# ").to_owned()
             }
         }
     }

@@ -82,7 +82,12 @@ impl Words {
                 ("pods", Value::String(text)) if text.is_empty() => "all pods".to_owned(),
                 ("command", Value::Array(words)) => {
                     let words: Vec<String> = words.iter().map(plain).collect();
-                    words.join(" ")
+                    let words = words.join(" ");
+                    // A script is known by its beginning.
+                    match words.split_once('\n') {
+                        Some((first, _)) => format!("{first} …"),
+                        None => words,
+                    }
                 }
                 (_, v) => format!("{k} {}", plain(v)),
             })

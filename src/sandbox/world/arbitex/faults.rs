@@ -41,6 +41,7 @@ pub(super) async fn breaks(world: &Arc<World>) -> io::Result<()> {
             Fault::CacheLost => lose_cache(world).await?,
             Fault::ClaimHeld => hold_claim(world).await?,
             Fault::ClusterLost => azure::aks::lost(world, CLUSTER),
+            Fault::ClusterUnsaved => azure::backup::forgets(world),
             Fault::VolumeLost => {
                 azure::disks::remove(world, &azure::disks::id("audit"));
                 restart(world, "app=arbitex-platform").await?;

@@ -70,6 +70,22 @@ impl Causes {
             .unwrap_or(self.cursor.at)
     }
 
+    /// The keys that the chosen row has nothing for.
+    pub(super) fn idle(&self, at: &View) -> Vec<Action> {
+        let chosen = self.chosen(at);
+        let mut idle = Vec::new();
+        if chosen.is_none_or(|c| c.probe.is_none()) {
+            idle.push(Action::Probe);
+        }
+        if chosen.is_none_or(|c| c.go.is_none()) {
+            idle.push(Action::GoThere);
+        }
+        if chosen.is_none() {
+            idle.extend([Action::ThisWasIt, Action::NotThis]);
+        }
+        idle
+    }
+
     /// The line that made the chosen row match.
     pub(super) fn line(&self, at: &View) -> Option<String> {
         let cause = self.chosen(at)?;
