@@ -17,7 +17,18 @@ pub(super) fn fill(kind: &Kind, object: &mut Value) {
             admitted(spec);
         }
         "services" => service(at(object, &["spec"])),
-        "secrets" => secret(object),
+        "secrets" => {
+            secret(object);
+            without_nothing(object);
+        }
+        "configmaps" => without_nothing(object),
+        "customresourcedefinitions.apiextensions.k8s.io" => {
+            absent(
+                at(object, &["spec"]),
+                "conversion",
+                json!({ "strategy": "None" }),
+            );
+        }
         "persistentvolumeclaims" => {
             absent(at(object, &["spec"]), "volumeMode", json!("Filesystem"))
         }
@@ -360,6 +371,16 @@ fn address(object: &mut Value, store: &Store) {
     absent(spec, "clusterIPs", json!([own]));
     absent(spec, "ipFamilies", json!(["IPv4"]));
     absent(spec, "ipFamilyPolicy", json!("SingleStack"));
+}
+
+/// Mappings of data that are empty are not there.
+fn without_nothing(object: &mut Value) {
+    let is_empty = |value: &Value| value.as_object().is_some_and(serde_json::Map::is_empty);
+    for key in ["data", "binaryData"] {
+        if object.get(key).is_some_and(is_empty) {
+            tree::take(object, key);
+        }
+    }
 }
 
 /// What is written as text is kept as base64.

@@ -178,7 +178,13 @@ pub(super) fn disputed(
         let path = format!("{path}{}", shown(key));
         let (inner, other) = (below(inner), below(other));
         if inner.is_empty() || other.is_empty() {
-            if new != old {
+            // Who says that there is a mapping says nothing of what others have in it.
+            let open = |set: &Set, value: &Value| {
+                set.is_empty() && value.is_object() && !is_atomic(name_of(key))
+            };
+            let apart =
+                inner.is_empty() != other.is_empty() && (open(inner, new) || open(other, old));
+            if new != old && !apart {
                 set.insert(key.clone(), json!({}));
                 paths.push(path);
             }

@@ -15,6 +15,7 @@ mod proxy;
 mod removal;
 mod request;
 mod route;
+mod schema;
 mod select;
 mod status;
 mod store;

@@ -4,7 +4,7 @@
 use super::{
     removal,
     request::{Call, User},
-    status::Status,
+    status::{Cause, Status},
     store::Store,
     tree::{at, map, text},
     verbs,
@@ -47,7 +47,8 @@ pub(super) fn scale(store: &mut Store, call: &Call) -> Result<Value, Status> {
     if !call.kind.scale {
         return Err(Status::nowhere());
     }
-    let old = call.object(store)?.clone();
+    let old = store.get(&call.key()).cloned();
+    let old = old.ok_or_else(|| Status::not_found(&call.part(), &call.name))?;
     let held = size(&old);
     let wanted = match call.method {
         Method::GET => return Ok(held),
@@ -61,6 +62,16 @@ pub(super) fn scale(store: &mut Store, call: &Call) -> Result<Value, Status> {
         return Err(Status::conflict(&call.kind, &call.name, why));
     }
     let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
+    if replicas < 0 {
+        let why = "must be greater than or equal to 0";
+        let cause = Cause::invalid("spec.replicas", &replicas.to_string(), why);
+        return Err(Status::refused(
+            "Scale",
+            "autoscaling",
+            &call.name,
+            &[cause],
+        ));
+    }
     let mut new = old.clone();
     *at(&mut new, &["spec", "replicas"]) = json!(replicas);
     verbs::changed(store, call, &old, new, None)?;
@@ -77,14 +88,14 @@ pub(super) fn bind(store: &mut Store, call: &Call) -> Result<Value, Status> {
     let held = text(&pod, "/spec/nodeName");
     if !held.is_empty() {
         let why = format!("pod {} is already assigned to node \"{held}\"", call.name);
-        return Err(Status::conflict(&call.kind, &call.name, &why));
+        return Err(Status::conflict(&call.part(), &call.name, &why));
     }
     if removal::is_terminating(&pod) {
         let why = format!(
             "pod {} is being deleted, cannot be assigned to a host",
             call.name
         );
-        return Err(Status::conflict(&call.kind, &call.name, &why));
+        return Err(Status::conflict(&call.part(), &call.name, &why));
     }
     let node = text(&sent, "/target/name");
     *at(&mut pod, &["spec", "nodeName"]) = json!(node);
@@ -100,7 +111,9 @@ pub(super) fn bind(store: &mut Store, call: &Call) -> Result<Value, Status> {
     if !call.is_dry() {
         store.put(call.key(), pod);
     }
-    Ok(removal::success(Value::Null))
+    let mut done = removal::success(Value::Null);
+    done["code"] = json!(201);
+    Ok(done)
 }
 
 /// Lets a pod go, as somebody who drains a node asks for it.
@@ -109,6 +122,18 @@ pub(super) fn evict(store: &mut Store, call: &Call) -> Result<Value, Status> {
     let options = sent["deleteOptions"].clone();
     removal::remove(store, &call.kind, &call.key(), &options, call.is_dry())?;
     Ok(removal::success(Value::Null))
+}
+
+/// A question about rights is about one thing.
+pub(super) fn one_question(body: &Value) -> Result<(), Status> {
+    let asked = ["resourceAttributes", "nonResourceAttributes"];
+    let asked = asked.iter().filter(|k| body["spec"][**k].is_object());
+    if asked.count() == 1 {
+        return Ok(());
+    }
+    let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+    let cause = Cause::invalid("spec.resourceAttributes", "\"null\"", why);
+    Err(Status::refused("", "authorization.k8s.io", "", &[cause]))
 }
 
 /// Answers a question about whoever asks.
@@ -143,10 +168,7 @@ pub(super) fn review(kind: &str, version: &str, user: &User, body: &Value) -> Va
             let verb = body.pointer("/spec/resourceAttributes/verb");
             let verb = verb.or(body.pointer("/spec/nonResourceAttributes/verb"));
             let allowed = user.may(verb.and_then(Value::as_str).unwrap_or_default());
-            match allowed {
-                true => json!({ "allowed": true, "reason": "the groups of the user allow it" }),
-                false => json!({ "allowed": false }),
-            }
+            json!({ "allowed": allowed })
         }
     };
     all.insert("status".to_owned(), status);

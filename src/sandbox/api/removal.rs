@@ -2,7 +2,7 @@
 
 use super::{
     kinds::{self, Kind},
-    status::Status,
+    status::{Cause, Status},
     store::{Key, Store},
     tree::{at, list, map, text},
 };
@@ -14,12 +14,13 @@ pub(super) const FOREGROUND: &str = "foregroundDeletion";
 pub(super) const ORPHAN: &str = "orphan";
 
 /// Kinds of which the deleted object itself is answered.
-const ANSWERED: [&str; 5] = [
+const ANSWERED: [&str; 6] = [
     "pods",
     "persistentvolumes",
     "persistentvolumeclaims",
     "resourcequotas",
     "serviceaccounts",
+    "storageclasses.storage.k8s.io",
 ];
 
 /// Is it being deleted?
@@ -53,7 +54,9 @@ pub(super) fn remove(
 ) -> Result<Value, Status> {
     let found = store.get(key).cloned();
     let mut object = found.ok_or_else(|| Status::not_found(kind, &key.name))?;
+    allowed(options)?;
     expected(kind, &object, options)?;
+    let before = object.clone();
     let grace = grace(kind, &object, options);
     let already = is_terminating(&object);
     mark(kind, &mut object, options, grace);
@@ -70,8 +73,12 @@ pub(super) fn remove(
             object = store.put(key.clone(), object);
         }
     }
-    if !over || ANSWERED.contains(&kind.stored.as_str()) {
+    if !over || kind.stored == "pods" {
         return Ok(kind.shown(&object));
+    }
+    // What goes at once is shown as it was.
+    if ANSWERED.contains(&kind.stored.as_str()) {
+        return Ok(kind.shown(&before));
     }
     let mut details = json!({ "name": key.name });
     if !kind.group.is_empty() {
@@ -92,6 +99,24 @@ pub(super) fn success(details: Value) -> Value {
     out
 }
 
+/// Are the options of a deletion any that there are?
+fn allowed(options: &Value) -> Result<(), Status> {
+    let policy = options["propagationPolicy"].as_str();
+    let field = "propagationPolicy";
+    let cause = match policy {
+        Some(policy) if options["orphanDependents"].is_boolean() => {
+            let why = "orphanDependents and deletionPropagation cannot be both set";
+            Cause::invalid(field, &format!("{policy:?}"), why)
+        }
+        Some(policy) if !["Foreground", "Background", "Orphan"].contains(&policy) => {
+            let known = r#""Foreground", "Background", "Orphan", "nil""#;
+            Cause::unsupported(field, &format!("{policy:?}"), known)
+        }
+        Some(_) | None => return Ok(()),
+    };
+    Err(Status::options("DeleteOptions", cause))
+}
+
 /// Is it exactly the object that whoever asks has seen?
 fn expected(kind: &Kind, object: &Value, options: &Value) -> Result<(), Status> {
     for (field, word) in [("uid", "UID"), ("resourceVersion", "ResourceVersion")] {
@@ -102,10 +127,15 @@ fn expected(kind: &Kind, object: &Value, options: &Value) -> Result<(), Status> 
             continue;
         };
         if wanted != is {
+            let after = match word {
+                "UID" => "deleted and then recreated",
+                _ => "modified",
+            };
             let why = format!(
-                "Precondition failed: {word} in precondition: {wanted}, {word} in object meta: {is}"
+                "the {word} in the precondition ({wanted}) does not match the {word} in record ({is}). The object might have been {after}"
             );
-            return Err(Status::conflict(kind, text(object, "/metadata/name"), &why));
+            let name = text(object, "/metadata/name");
+            return Err(Status::precondition(kind, name, &why));
         }
     }
     Ok(())
@@ -155,7 +185,9 @@ fn mark(kind: &Kind, object: &mut Value, options: &Value, grace: u64) {
             crate::clock::now() + chrono::Duration::seconds(i64::try_from(grace).unwrap_or(30));
         let end = end.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         meta.insert("deletionTimestamp".to_owned(), json!(end));
-        meta.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
+        if kind.stored != "namespaces" {
+            meta.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
+        }
         if let Some(generation) = meta.get("generation").and_then(Value::as_u64) {
             meta.insert("generation".to_owned(), json!(generation + 1));
         }
@@ -220,7 +252,7 @@ mod tests {
         let status = remove(&mut store, &kind, &key, &other, false).expect_err("another");
         assert_eq!(
             status.message,
-            "Operation cannot be fulfilled on pods \"x\": Precondition failed: UID in precondition: v, UID in object meta: u"
+            "Operation cannot be fulfilled on Pod \"x\": the UID in the precondition (v) does not match the UID in record (u). The object might have been deleted and then recreated"
         );
     }
 }

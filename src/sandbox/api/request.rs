@@ -2,10 +2,10 @@
 
 use super::{
     apply::Manager,
-    kinds::Kind,
+    kinds::{Kind, built_in},
     protobuf,
     select::Selector,
-    status::Status,
+    status::{Cause, Status},
     store::{Key, Store},
     tree::{decoded, text},
 };
@@ -153,6 +153,7 @@ impl Call {
             selector = format!("metadata.name={name}");
         }
         let selector = Selector::parse(query.text("labelSelector"), &selector)?;
+        selector.is_known(&kind)?;
         let accept = header_of(&parts.headers, header::ACCEPT);
         let first = accept
             .split(',')
@@ -241,6 +242,18 @@ impl Call {
         Err(Status::forbidden(&self.kind, &self.name, &why))
     }
 
+    /// The part of a kind that is asked for, as the server calls it.
+    pub(super) fn part(&self) -> Kind {
+        let plural = match &self.subresource {
+            Some(part) => format!("{}/{part}", self.kind.plural),
+            None => self.kind.plural.clone(),
+        };
+        Kind {
+            plural,
+            ..(*self.kind).clone()
+        }
+    }
+
     pub(super) fn key(&self) -> Key {
         Key::new(&self.kind, &self.namespace, &self.name)
     }
@@ -297,19 +310,45 @@ impl Call {
 
     /// The body, whatever it is written in.
     pub(super) fn parsed(&self) -> Result<Value, Status> {
-        parsed(&self.body, &self.content)
+        parsed(&self.body, &self.content, &self.kind.kind)
+    }
+
+    /// Is a trial asked for in a way that there is?
+    pub(super) fn trial(&self, options: &str) -> Result<(), Status> {
+        let mut asked = self.query.0.iter().filter(|(key, _)| key == "dryRun");
+        match asked.find(|(_, how)| !how.is_empty() && how != "All") {
+            None => Ok(()),
+            Some((_, how)) => {
+                let shown = format!("[]string{{{how:?}}}");
+                let cause = Cause::unsupported("dryRun", &shown, "\"All\"");
+                Err(Status::options(options, cause))
+            }
+        }
     }
 
     /// Whether what was sent is of the kind that the path names.
     pub(super) fn fits(&self, object: &Value) -> Result<(), Status> {
         let (kind, version) = (text(object, "/kind"), text(object, "/apiVersion"));
         let wanted = self.kind.api_version();
-        if (!kind.is_empty() && kind != self.kind.kind)
-            || (!version.is_empty() && version != wanted)
-        {
+        let is_other = !kind.is_empty() && kind != self.kind.kind;
+        if is_other || (!version.is_empty() && version != wanted) {
+            let (group, number) = version.split_once('/').unwrap_or(("", version));
+            let known = built_in()
+                .iter()
+                .any(|k| k.kind == kind && k.group == group && k.version == number);
+            let why = match known {
+                true => format!(
+                    "converting ({number}.{kind}) to ({}.{}): unknown conversion",
+                    internal(&self.kind.group),
+                    self.kind.kind
+                ),
+                false => format!(
+                    "no kind {kind:?} is registered for version {version:?} in scheme \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\""
+                ),
+            };
             return Err(Status::bad_request(format!(
-                "{} in version {version:?} cannot be handled as a {}: no kind {kind:?} is registered for version {wanted:?}",
-                kind, self.kind.kind
+                "{kind} in version {number:?} cannot be handled as a {}: {why}",
+                self.kind.kind
             )));
         }
         let namespace = text(object, "/metadata/namespace");
@@ -344,11 +383,20 @@ impl Call {
     }
 }
 
-/// A body in JSON, in YAML, or in kubectl's binary form.
-pub(super) fn parsed(body: &[u8], content: &str) -> Result<Value, Status> {
-    if let Ok(value) = serde_json::from_slice::<Value>(body) {
-        return Ok(value);
+/// How the server calls a group within itself.
+fn internal(group: &str) -> &str {
+    match group.split('.').next() {
+        None | Some("") => "core",
+        Some(first) => first,
     }
+}
+
+/// A body in JSON, in YAML, or in kubectl's binary form.
+pub(super) fn parsed(body: &[u8], content: &str, kind: &str) -> Result<Value, Status> {
+    let wrong = match serde_json::from_slice::<Value>(body) {
+        Ok(value) => return Ok(value),
+        Err(wrong) => wrong,
+    };
     if protobuf::is_one(body) {
         return protobuf::read(body).ok_or_else(|| {
             Status::bad_request("the sandbox reads this kind as JSON only: give a manifest")
@@ -360,9 +408,49 @@ pub(super) fn parsed(body: &[u8], content: &str) -> Result<Value, Status> {
         })?;
         return Ok(read.to_json());
     }
-    Err(Status::bad_request(
-        "the object provided is unrecognized: it is not JSON",
-    ))
+    let (said, shown) = (said(body, &wrong), begins(body));
+    Err(Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {said} ({shown})"
+    )))
+}
+
+/// What is wrong with a body, in the words of Go's decoder.
+pub(super) fn said(body: &[u8], wrong: &serde_json::Error) -> String {
+    if wrong.is_eof() {
+        return "unexpected end of JSON input".to_owned();
+    }
+    let lines = body
+        .split(|b| *b == b'\n')
+        .take(wrong.line().saturating_sub(1));
+    let before: usize = lines.map(|line| line.len() + 1).sum();
+    let at = body.get(before + wrong.column().saturating_sub(1));
+    let sign = match at {
+        Some(b) if b.is_ascii_graphic() || *b == b' ' => char::from(*b).to_string(),
+        Some(b) => format!("\\u{b:04x}"),
+        None => "?".to_owned(),
+    };
+    let text = wrong.to_string();
+    let place = match text.split(" at line").next().unwrap_or_default() {
+        "key must be a string" => "looking for beginning of object key string",
+        "expected `:`" => "after object key",
+        "expected `,` or `}`" => "after object key:value pair",
+        "expected `,` or `]`" => "after array element",
+        "trailing characters" => "after top-level value",
+        _ => "looking for beginning of value",
+    };
+    format!("invalid character '{sign}' {place}")
+}
+
+/// The beginning of a body, as it is shown to whoever sent it.
+fn begins(body: &[u8]) -> String {
+    const MOST: usize = 30;
+    let text = String::from_utf8_lossy(body);
+    let start: String = text.chars().take(MOST).collect();
+    match (start.is_empty(), start.len() < text.len()) {
+        (true, _) => "<empty>".to_owned(),
+        (false, true) => format!("{start} ..."),
+        (false, false) => start,
+    }
 }
 
 #[cfg(test)]

@@ -97,7 +97,8 @@ async fn routed(
             kind.ok_or_else(
                 || match user.groups.iter().any(|g| g == "system:unauthenticated") {
                     true => stranger(&user, path),
-                    false => Status::nowhere(),
+                    false if served(inner, &group) => Status::nowhere(),
+                    false => Status::no_page(),
                 },
             )?;
         if kind.namespaced == namespace.is_empty() && !(kind.namespaced && name.is_empty()) {
@@ -114,6 +115,12 @@ async fn routed(
         return Err(Status::method_not_allowed());
     }
     described(inner, path, place.as_ref(), &parts.headers)
+}
+
+/// Does the server know the group at all?
+fn served(inner: &Inner, group: &str) -> bool {
+    let store = inner.store();
+    REVIEWS.iter().any(|(of, ..)| *of == group) || store.kinds().iter().any(|k| k.group == group)
 }
 
 fn stranger(user: &User, path: &str) -> Status {
@@ -174,7 +181,10 @@ fn reviewed(
     }
     let content = parts.headers.get(header::CONTENT_TYPE);
     let content = content.and_then(|c| c.to_str().ok()).unwrap_or_default();
-    let body = request::parsed(body, content)?;
+    let body = request::parsed(body, content, kind)?;
+    if kind == "SelfSubjectAccessReview" {
+        parts::one_question(&body)?;
+    }
     Ok(json_answer(201, &parts::review(kind, version, user, &body)))
 }
 
@@ -217,6 +227,7 @@ async fn called(
         }
         ("DELETE", true) => Ok(json_answer(200, &watch::delete_all(&mut store, &call)?)),
         ("DELETE", false) => {
+            call.trial("DeleteOptions")?;
             let (options, dry) = (call.options(), call.is_dry());
             let answer = removal::remove(&mut store, &call.kind, &call.key(), &options, dry)?;
             Ok(json_answer(200, &answer))

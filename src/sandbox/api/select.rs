@@ -1,7 +1,48 @@
 //! Which objects are meant: selectors of labels and of fields.
 
-use super::status::Status;
+use super::{kinds::Kind, status::Status};
 use serde_json::Value;
+
+/// By what some kinds are selected beside their name and namespace.
+const FIELDS: &[(&str, &[&str])] = &[
+    (
+        "pods",
+        &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
+        ],
+    ),
+    (
+        "events",
+        &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+    ),
+    ("nodes", &["spec.unschedulable"]),
+    ("namespaces", &["status.phase"]),
+    ("secrets", &["type"]),
+    ("services", &["spec.clusterIP", "spec.type"]),
+    ("replicationcontrollers", &["status.replicas"]),
+    ("replicasets.apps", &["status.replicas"]),
+    ("jobs.batch", &["status.successful"]),
+];
 
 /// What a request selects; without conditions, everything.
 #[derive(Debug, Default, Clone)]
@@ -22,9 +63,7 @@ impl Selector {
     pub(super) fn parse(labels: &str, fields: &str) -> Result<Self, Status> {
         let mut out = Self::default();
         for part in split(labels) {
-            let condition = condition(&part).ok_or_else(|| {
-                Status::bad_request(format!("unable to parse requirement: {part}"))
-            })?;
+            let condition = condition(&part).map_err(Status::bad_request)?;
             out.labels.push(condition);
         }
         for part in fields.split(',').map(str::trim).filter(|p| !p.is_empty()) {
@@ -39,6 +78,25 @@ impl Selector {
             out.fields.push((key.to_owned(), is, value.to_owned()));
         }
         Ok(out)
+    }
+
+    /// Are all fields any by which the server selects objects of this kind?
+    pub(super) fn is_known(&self, kind: &Kind) -> Result<(), Status> {
+        let own = FIELDS.iter().find(|(stored, _)| *stored == kind.stored);
+        let own = own.map_or(&[][..], |(_, fields)| fields);
+        for (field, ..) in &self.fields {
+            let common = ["metadata.name", "metadata.namespace"];
+            if common.contains(&&**field) || own.contains(&&**field) {
+                continue;
+            }
+            return Err(Status::bad_request(match own.is_empty() {
+                true => format!(
+                    "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                ),
+                false => format!("field label not supported: {field}"),
+            }));
+        }
+        Ok(())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -99,32 +157,44 @@ fn split(text: &str) -> Vec<String> {
     parts.filter(|p| !p.is_empty()).collect()
 }
 
-fn condition(part: &str) -> Option<Condition> {
-    if let Some(inner) = part.strip_suffix(')') {
-        let (head, values) = inner.split_once('(')?;
+fn condition(part: &str) -> Result<Condition, String> {
+    let wrong = |what: String| Err(format!("unable to parse requirement: {what}"));
+    let operators = "in, notin, =, ==, !=, gt, lt";
+    if let Some((head, values)) = part.strip_suffix(')').and_then(|p| p.split_once('(')) {
         let values = values.split(',').map(|v| v.trim().to_owned()).collect();
         let words: Vec<&str> = head.split_whitespace().collect();
         return match words[..] {
-            [key, "in"] => Some(Condition::In(key.to_owned(), values)),
-            [key, "notin"] => Some(Condition::NotIn(key.to_owned(), values)),
-            _ => None,
+            [key, "in"] => Ok(Condition::In(key.to_owned(), values)),
+            [key, "notin"] => Ok(Condition::NotIn(key.to_owned(), values)),
+            [_, other, ..] => wrong(format!("found '{other}', expected: {operators}")),
+            _ => wrong(format!("found '(', expected: {operators}")),
         };
     }
-    let one = |v: &str| vec![v.trim().to_owned()];
+    let one = |v: &str| match v.split_whitespace().nth(1) {
+        Some(more) => Err(format!("found '{more}', expected: ',' or 'end of string'")),
+        None => Ok(vec![v.trim().to_owned()]),
+    };
     if let Some((key, value)) = part.split_once("!=") {
-        return Some(Condition::NotIn(key.trim().to_owned(), one(value)));
+        return Ok(Condition::NotIn(key.trim().to_owned(), one(value)?));
     }
     let equals = part.split_once("==").or_else(|| part.split_once('='));
     if let Some((key, value)) = equals {
-        return Some(Condition::In(key.trim().to_owned(), one(value)));
+        return Ok(Condition::In(key.trim().to_owned(), one(value)?));
     }
-    if part.contains(char::is_whitespace) {
-        return None;
+    let words: Vec<&str> = part.split_whitespace().collect();
+    if let [_, operator, rest @ ..] = &words[..] {
+        return match *operator {
+            "in" | "notin" => {
+                let found = rest.first().unwrap_or(&"");
+                wrong(format!("found '{found}' expected: '('"))
+            }
+            other => wrong(format!("found '{other}', expected: {operators}")),
+        };
     }
-    match part.strip_prefix('!') {
-        Some(key) => Some(Condition::Absent(key.trim().to_owned())),
-        None => Some(Condition::Exists(part.to_owned())),
-    }
+    Ok(match part.strip_prefix('!') {
+        Some(key) => Condition::Absent(key.trim().to_owned()),
+        None => Condition::Exists(part.to_owned()),
+    })
 }
 
 #[cfg(test)]

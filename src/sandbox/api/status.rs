@@ -22,7 +22,7 @@ pub(super) struct Status {
 pub(super) struct Cause {
     pub field: String,
     reason: &'static str,
-    message: String,
+    pub message: String,
 }
 
 impl Cause {
@@ -58,6 +58,24 @@ impl Cause {
         }
     }
 
+    /// The value is none of those that there are; both are given as they are printed.
+    pub(super) fn unsupported(field: &str, shown: &str, supported: &str) -> Self {
+        let message = format!("Unsupported value: {shown}: supported values: {supported}");
+        Self {
+            field: field.to_owned(),
+            reason: "FieldValueNotSupported",
+            message,
+        }
+    }
+
+    pub(super) fn duplicate(field: &str, shown: &str) -> Self {
+        Self {
+            field: field.to_owned(),
+            reason: "FieldValueDuplicate",
+            message: format!("Duplicate value: {shown}"),
+        }
+    }
+
     pub(super) fn forbidden(field: &str, why: &str) -> Self {
         let message = format!("Forbidden: {why}");
         Self {
@@ -68,16 +86,26 @@ impl Cause {
     }
 }
 
-fn details(kind: &Kind, called: &str, name: &str) -> Map<String, Value> {
+fn details(group: &str, called: &str, name: &str) -> Map<String, Value> {
     let mut all = Map::new();
     if !name.is_empty() {
         all.insert("name".to_owned(), json!(name));
     }
-    if !kind.group.is_empty() {
-        all.insert("group".to_owned(), json!(kind.group));
+    if !group.is_empty() {
+        all.insert("group".to_owned(), json!(group));
     }
     all.insert("kind".to_owned(), json!(called));
     all
+}
+
+/// Marks what is answered as plain text.
+const NO_PAGE: &str = "no page";
+
+fn qualified(called: &str, group: &str) -> String {
+    match group {
+        "" => called.to_owned(),
+        group => format!("{called}.{group}"),
+    }
 }
 
 impl Status {
@@ -92,7 +120,7 @@ impl Status {
 
     fn of(code: u16, reason: &'static str, kind: &Kind, name: &str, message: String) -> Self {
         Self {
-            details: details(kind, &kind.plural, name),
+            details: details(&kind.group, &kind.plural, name),
             ..Self::new(code, reason, message)
         }
     }
@@ -109,6 +137,11 @@ impl Status {
             "NotFound",
             "the server could not find the requested resource",
         )
+    }
+
+    /// A path in a group or a version that the server does not serve at all: this is not even a Status.
+    pub(super) fn no_page() -> Self {
+        Self::new(404, NO_PAGE, "404 page not found")
     }
 
     pub(super) fn namespace_not_found(name: &str) -> Self {
@@ -131,6 +164,16 @@ impl Status {
         Self::of(409, "Conflict", kind, name, message)
     }
 
+    /// The object is not the one, or not in the version, that a deletion is meant for.
+    pub(super) fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
+        let called = qualified(&kind.kind, &kind.group);
+        let message = format!("Operation cannot be fulfilled on {called} \"{name}\": {why}");
+        Self {
+            details: details(&kind.group, &kind.kind, name),
+            ..Self::new(409, "Conflict", message)
+        }
+    }
+
     pub(super) fn forbidden(kind: &Kind, name: &str, why: &str) -> Self {
         let resource = kind.resource();
         let message = match name {
@@ -141,6 +184,16 @@ impl Status {
     }
 
     pub(super) fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
+        Self::refused(&kind.kind, &kind.group, name, causes)
+    }
+
+    /// The options of a request are none.
+    pub(super) fn options(called: &str, cause: Cause) -> Self {
+        Self::refused(called, "meta.k8s.io", "", &[cause])
+    }
+
+    /// Something is invalid that is called so in its group.
+    pub(super) fn refused(called: &str, group: &str, name: &str, causes: &[Cause]) -> Self {
         let said: Vec<String> = causes
             .iter()
             .map(|c| format!("{}: {}", c.field, c.message))
@@ -149,16 +202,12 @@ impl Status {
             [one] => one.clone(),
             all => format!("[{}]", all.join(", ")),
         };
-        let called = match kind.group.as_str() {
-            "" => kind.kind.clone(),
-            group => format!("{}.{group}", kind.kind),
-        };
-        let message = format!("{called} \"{name}\" is invalid: {said}");
+        let message = format!("{} \"{name}\" is invalid: {said}", qualified(called, group));
         let causes: Vec<Value> = causes
             .iter()
             .map(|c| json!({ "reason": c.reason, "message": c.message, "field": c.field }))
             .collect();
-        let mut details = details(kind, &kind.kind, name);
+        let mut details = details(group, called, name);
         details.insert("causes".to_owned(), Value::Array(causes));
         Self {
             details,
@@ -203,8 +252,10 @@ impl Status {
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         });
+        if !self.reason.is_empty() {
+            all["reason"] = json!(self.reason);
+        }
         if !self.details.is_empty() {
             all["details"] = Value::Object(self.details.clone());
         }
@@ -215,6 +266,10 @@ impl Status {
 
 impl IntoResponse for Status {
     fn into_response(self) -> Response {
+        if self.reason == NO_PAGE {
+            let text = format!("{}\n", self.message);
+            return raw(self.code, "text/plain; charset=utf-8", text.into_bytes());
+        }
         answer(self.code, &self.value())
     }
 }

@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const OLD_LABEL: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+const DATA_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 const IMMUTABLE: &str = "field is immutable";
 
 fn is_label(name: &str) -> bool {
@@ -26,15 +29,33 @@ fn is_subdomain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(part)
 }
 
-fn refuse(kind: &Kind, object: &Value, causes: Vec<Cause>) -> Result<(), Status> {
+/// Refuses an object where there is anything wrong with it.
+pub(super) fn refuse(kind: &Kind, object: &Value, causes: &[Cause]) -> Result<(), Status> {
     match causes.is_empty() {
         true => Ok(()),
         false => Err(Status::invalid(
             kind,
             text(object, "/metadata/name"),
-            &causes,
+            causes,
         )),
     }
+}
+
+/// May a label have this value?
+fn is_label_value(value: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric();
+    let ends = value.bytes().next().is_none_or(inner) && value.bytes().last().is_none_or(inner);
+    let all = value.bytes().all(|b| inner(b) || b"-_.".contains(&b));
+    ends && all && value.len() <= 63
+}
+
+fn labels(object: &Value) -> Vec<Cause> {
+    let held = object["metadata"]["labels"].as_object();
+    let values = held.into_iter().flatten().filter_map(|(_, v)| v.as_str());
+    let wrong = values.filter(|v| !is_label_value(v));
+    wrong
+        .map(|v| Cause::invalid("metadata.labels", &format!("{v:?}"), LABEL_VALUE))
+        .collect()
 }
 
 /// An object that is to be made.
@@ -47,7 +68,13 @@ pub(super) fn new(kind: &Kind, object: &Value) -> Result<(), Status> {
             "metadata.name",
             "name or generateName is required",
         ));
-    } else if kind.stored == "namespaces" || kind.stored == "services" {
+    } else if kind.stored == "services" {
+        let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
+        if !starts || !is_label(name) {
+            let shown = format!("{name:?}");
+            causes.push(Cause::invalid("metadata.name", &shown, OLD_LABEL));
+        }
+    } else if kind.stored == "namespaces" {
         if !is_label(name) {
             causes.push(Cause::invalid("metadata.name", &format!("{name:?}"), LABEL));
         }
@@ -58,8 +85,9 @@ pub(super) fn new(kind: &Kind, object: &Value) -> Result<(), Status> {
             SUBDOMAIN,
         ));
     }
+    causes.extend(labels(object));
     causes.extend(parts(kind, object));
-    refuse(kind, object, causes)
+    refuse(kind, object, &causes)
 }
 
 /// What has to be there, at creation and after every change.
@@ -70,17 +98,38 @@ fn parts(kind: &Kind, object: &Value) -> Vec<Cause> {
         "deployments.apps" | "replicasets.apps" | "statefulsets.apps" | "daemonsets.apps" => {
             workload(object, &mut causes);
         }
-        "jobs.batch" => pod(
+        "jobs.batch" => ends(
             &object["spec"]["template"]["spec"],
             "spec.template.spec",
             &mut causes,
         ),
+        "services" => service(&object["spec"], &mut causes),
+        "configmaps" | "secrets" => data_keys(object, &mut causes),
+        "persistentvolumes" if object.pointer("/spec/capacity/storage").is_none() => {
+            causes.push(Cause::required("spec.capacity", ""));
+            let storage = "\"storage\"";
+            causes.push(Cause::unsupported(
+                "spec.capacity",
+                "core.ResourceList{}",
+                storage,
+            ));
+        }
+        "storageclasses.storage.k8s.io" if text(object, "/provisioner").is_empty() => {
+            causes.push(Cause::required("provisioner", ""));
+        }
+        "ingresses.networking.k8s.io" => {
+            let spec = &object["spec"];
+            if list(spec, "/rules").is_empty() && spec["defaultBackend"].is_null() {
+                let why = "either `defaultBackend` or `rules` must be specified";
+                causes.push(Cause::invalid("spec", "[]networking.IngressRule{}", why));
+            }
+        }
         "cronjobs.batch" => {
             if text(object, "/spec/schedule").is_empty() {
                 causes.push(Cause::required("spec.schedule", ""));
             }
             let template = &object["spec"]["jobTemplate"]["spec"]["template"]["spec"];
-            pod(template, "spec.jobTemplate.spec.template.spec", &mut causes);
+            ends(template, "spec.jobTemplate.spec.template.spec", &mut causes);
         }
         "persistentvolumeclaims" => {
             if list(object, "/spec/accessModes").is_empty() {
@@ -106,6 +155,52 @@ fn parts(kind: &Kind, object: &Value) -> Vec<Cause> {
     causes
 }
 
+/// A pod that is to end some time.
+fn ends(spec: &Value, at: &str, causes: &mut Vec<Cause>) {
+    if !["OnFailure", "Never"].contains(&text(spec, "/restartPolicy")) {
+        let why = "valid values: \"OnFailure\", \"Never\"";
+        causes.push(Cause::required(&format!("{at}.restartPolicy"), why));
+    }
+    pod(spec, at, causes);
+}
+
+fn service(spec: &Value, causes: &mut Vec<Cause>) {
+    let ports = list(spec, "/ports");
+    let headless = spec["clusterIP"] == "None" || spec["type"] == "ExternalName";
+    if ports.is_empty() && !headless {
+        causes.push(Cause::required("spec.ports", ""));
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for (i, port) in ports.iter().enumerate() {
+        let field = |name: &str| format!("spec.ports[{i}].{name}");
+        let name = text(port, "/name");
+        if name.is_empty() && ports.len() > 1 {
+            causes.push(Cause::required(&field("name"), ""));
+        } else if !name.is_empty() && names.contains(&name) {
+            causes.push(Cause::duplicate(&field("name"), &format!("{name:?}")));
+        }
+        names.push(name);
+        for key in ["port", "targetPort"] {
+            if let Some(number) = port[key].as_i64().filter(|n| !(1..=65535).contains(n)) {
+                let why = "must be between 1 and 65535, inclusive";
+                causes.push(Cause::invalid(&field(key), &number.to_string(), why));
+            }
+        }
+    }
+}
+
+fn data_keys(object: &Value, causes: &mut Vec<Cause>) {
+    for part in ["data", "binaryData"] {
+        for key in object[part].as_object().into_iter().flat_map(Map::keys) {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+            if key.is_empty() || !key.bytes().all(plain) {
+                let field = format!("{part}[{key}]");
+                causes.push(Cause::invalid(&field, &format!("{key:?}"), DATA_KEY));
+            }
+        }
+    }
+}
+
 fn workload(object: &Value, causes: &mut Vec<Cause>) {
     let spec = &object["spec"];
     let replicas = spec["replicas"].as_i64().unwrap_or(0);
@@ -115,7 +210,12 @@ fn workload(object: &Value, causes: &mut Vec<Cause>) {
     }
     let labels = &spec["template"]["metadata"]["labels"];
     match spec["selector"].as_object().filter(|s| !s.is_empty()) {
-        None => causes.push(Cause::required("spec.selector", "")),
+        None => {
+            causes.push(Cause::required("spec.selector", ""));
+            if labels.as_object().is_some_and(|l| !l.is_empty()) {
+                causes.push(unselected(labels));
+            }
+        }
         Some(selector) => {
             let wanted = selector.get("matchLabels").and_then(Value::as_object);
             let fits = wanted
@@ -123,9 +223,7 @@ fn workload(object: &Value, causes: &mut Vec<Cause>) {
                 .flatten()
                 .all(|(k, v)| labels.get(k) == Some(v));
             if !fits {
-                let why = "`selector` does not match template `labels`";
-                let field = "spec.template.metadata.labels";
-                causes.push(Cause::invalid(field, &go_map(labels), why));
+                causes.push(unselected(labels));
             }
         }
     }
@@ -165,6 +263,11 @@ fn pod(spec: &Value, at: &str, causes: &mut Vec<Cause>) {
             }
         }
     }
+}
+
+fn unselected(labels: &Value) -> Cause {
+    let why = "`selector` does not match template `labels`";
+    Cause::invalid("spec.template.metadata.labels", &go_map(labels), why)
 }
 
 /// A mapping of texts, as Go prints it.
@@ -248,15 +351,10 @@ pub(super) fn change(kind: &Kind, old: &Value, new: &Value) -> Result<(), Status
         }
         "secrets" | "configmaps" => {
             let held = old["immutable"] == true;
-            if held
-                && ["data", "binaryData", "immutable"]
-                    .iter()
-                    .any(|k| old[k] != new[k])
-            {
-                causes.push(Cause::forbidden(
-                    "data",
-                    "field is immutable when `immutable` is set",
-                ));
+            let parts = ["immutable", "data", "binaryData"];
+            for part in parts.iter().filter(|k| held && old[**k] != new[**k]) {
+                let why = "field is immutable when `immutable` is set";
+                causes.push(Cause::forbidden(part, why));
             }
             if old["type"] != new["type"] {
                 causes.push(Cause::invalid("type", &new["type"].to_string(), IMMUTABLE));
@@ -286,8 +384,11 @@ pub(super) fn change(kind: &Kind, old: &Value, new: &Value) -> Result<(), Status
         }
         _ => {}
     }
+    if old["metadata"]["labels"] != new["metadata"]["labels"] {
+        causes.extend(labels(new));
+    }
     causes.extend(parts(kind, new));
-    refuse(kind, new, causes)
+    refuse(kind, new, &causes)
 }
 
 fn same_selector(was: &Value, is: &Value, causes: &mut Vec<Cause>) {
@@ -363,12 +464,7 @@ fn volume(was: &Value, is: &Value, causes: &mut Vec<Cause>) {
 
 /// A pod without what may be changed.
 fn bare(spec: &Value) -> Value {
-    let free = [
-        "activeDeadlineSeconds",
-        "tolerations",
-        "terminationGracePeriodSeconds",
-        "schedulingGates",
-    ];
+    let free = ["activeDeadlineSeconds", "tolerations", "schedulingGates"];
     let mut out = without(spec, &free);
     for kind in ["containers", "initContainers"] {
         if let Some(Value::Array(all)) = out.get_mut(kind) {

@@ -5,9 +5,11 @@ use super::{
     admission,
     apply::{self, Manager},
     defaults,
+    kinds::Kind,
     patch::{json as json_patch, merge, strategic},
     removal,
     request::Call,
+    schema,
     status::{Cause, Status},
     store::Store,
     tree::{self, at, list, map, take, text},
@@ -35,12 +37,35 @@ const KEPT: [&str; 9] = [
 pub(super) fn create(store: &mut Store, call: &Call) -> Result<Value, Status> {
     let object = call.sent()?;
     call.fits(&object)?;
+    readable(call, &object)?;
+    call.trial("CreateOptions")?;
     if !text(&object, "/metadata/resourceVersion").is_empty() {
-        return Err(Status::bad_request(
-            "resourceVersion should not be set on objects to be created",
-        ));
+        let why = "resourceVersion should not be set on objects to be created";
+        return Err(Status::new(500, "", why));
     }
     made(store, call, object, None)
+}
+
+/// Refuses an object in which a value is of another type than its field.
+fn readable(call: &Call, object: &Value) -> Result<(), Status> {
+    let Kind { kind, version, .. } = &*call.kind;
+    match schema::mistyped(&call.kind, object) {
+        None => Ok(()),
+        Some(why) => Err(Status::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: {why}"
+        ))),
+    }
+}
+
+/// What the definition of a custom kind takes away, and what it does not take at all.
+fn as_defined(store: &Store, kind: &Kind, object: &mut Value) -> Result<(), Status> {
+    let Some(schema) = schema::of(store, kind) else {
+        return Ok(());
+    };
+    schema::prune(&schema, object);
+    let mut causes = Vec::new();
+    schema::check(&schema, object, "", &mut causes);
+    validate::refuse(kind, object, &causes)
 }
 
 fn made(
@@ -85,13 +110,14 @@ fn made(
     defaults::fill(kind, &mut object);
     defaults::begin(kind, &mut object, store);
     validate::new(kind, &object)?;
+    as_defined(store, kind, &mut object)?;
     if kind.namespaced {
         admission::quota(store, kind, &call.namespace, &name)?;
     }
     let key = super::store::Key::new(kind, &call.namespace, &name);
     if let Some(held) = store.get(&key) {
         let mut status = Status::exists(kind, &name);
-        if removal::is_terminating(held) && call.kind.stored != "namespaces" {
+        if removal::is_terminating(held) {
             status.message = format!("object is being deleted: {}", status.message);
         }
         return Err(status);
@@ -133,6 +159,8 @@ fn room(store: &Store, call: &Call, name: &str) -> Result<(), Status> {
 pub(super) fn update(store: &mut Store, call: &Call) -> Result<Value, Status> {
     let object = call.sent()?;
     call.fits(&object)?;
+    readable(call, &object)?;
+    call.trial("UpdateOptions")?;
     let old = call.object(store)?.clone();
     seen(call, &old, &object)?;
     changed(store, call, &old, object, None)
@@ -142,8 +170,10 @@ pub(super) fn update(store: &mut Store, call: &Call) -> Result<Value, Status> {
 fn seen(call: &Call, old: &Value, new: &Value) -> Result<(), Status> {
     let (was, is) = (text(old, "/metadata/uid"), text(new, "/metadata/uid"));
     if !is.is_empty() && was != is {
-        let why =
-            format!("Precondition failed: UID in precondition: {is}, UID in object meta: {was}");
+        let place = store_path(call);
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {is}, UID in object meta: {was}"
+        );
         return Err(Status::conflict(&call.kind, &call.name, &why));
     }
     let version = text(new, "/metadata/resourceVersion");
@@ -152,6 +182,24 @@ fn seen(call: &Call, old: &Value, new: &Value) -> Result<(), Status> {
         true => Err(Status::conflict(&call.kind, &call.name, MODIFIED)),
         false => Ok(()),
     }
+}
+
+/// Where a real server would have the object in its own store.
+fn store_path(call: &Call) -> String {
+    let Kind { group, plural, .. } = &*call.kind;
+    let mut path = "/registry".to_owned();
+    let custom = call.kind.custom.then_some(group.as_str());
+    let parts = [
+        custom,
+        Some(plural),
+        Some(&call.namespace),
+        Some(&call.name),
+    ];
+    for part in parts.into_iter().flatten().filter(|p| !p.is_empty()) {
+        path.push('/');
+        path.push_str(part);
+    }
+    path
 }
 
 /// Writes a changed object. With `applied`, the notes about managers are in it already.
@@ -194,8 +242,11 @@ pub(super) fn changed(
         inherit(call, old, &mut new);
         defaults::fill(kind, &mut new);
         validate::change(kind, old, &new)?;
+        as_defined(store, kind, &mut new)?;
         no_new_finalizers(call, old, &new)?;
-        if defaults::has_generation(kind) && wish(old) != wish(&new) {
+        let noted = kind.stored == "deployments.apps"
+            && old["metadata"]["annotations"] != new["metadata"]["annotations"];
+        if defaults::has_generation(kind) && (wish(old) != wish(&new) || noted) {
             let generation = old["metadata"]["generation"].as_u64().unwrap_or(0);
             *at(&mut new, &["metadata", "generation"]) = json!(generation + 1);
         }
@@ -276,30 +327,42 @@ pub(super) fn patch(store: &mut Store, call: &Call) -> Result<(bool, Value), Sta
     if call.content == "application/apply-patch+yaml" {
         return applied(store, call);
     }
+    call.trial("PatchOptions")?;
     let old = call.object(store)?.clone();
     let new = patched(call, &call.kind.shown(&old))?;
     call.fits(&new)?;
+    if let Some(why) = schema::mistyped(&call.kind, &new) {
+        let shown = format!("{:?}", new.to_string());
+        let cause = Cause::invalid("patch", &shown, &why);
+        return Err(Status::refused("", "", "", &[cause]));
+    }
     seen(call, &old, &new)?;
     Ok((false, changed(store, call, &old, new, None)?))
 }
 
 /// An object with the patch of a request in it.
 pub(super) fn patched(call: &Call, object: &Value) -> Result<Value, Status> {
-    let patch = call.parsed()?;
+    let merge = call.content == "application/merge-patch+json";
+    let patch = call.parsed().map_err(|status| match merge {
+        true => Status::new(500, "", "Invalid JSON Patch"),
+        false => status,
+    })?;
     let mut out = object.clone();
     match call.content.as_str() {
         "application/json-patch+json" => {
-            out = json_patch::apply(object, &patch).map_err(|why| {
+            // A real server does not say either which step it was.
+            out = json_patch::apply(object, &patch).map_err(|_| {
                 let said = "the server rejected our request due to an error in our request";
-                let mut status = Status::new(422, "Invalid", said);
-                let causes = json!([{ "reason": "UnexpectedServerResponse", "message": why }]);
-                status.details.insert("causes".to_owned(), causes);
-                status
+                Status::new(422, "Invalid", said)
             })?;
         }
         "application/merge-patch+json" => merge::apply(&mut out, &patch),
         "application/strategic-merge-patch+json" if !call.kind.custom => {
             strategic::apply(&mut out, &patch);
+        }
+        content if !content.ends_with("patch+json") => {
+            let said = "415: Unsupported Media Type";
+            return Err(Status::new(415, "UnsupportedMediaType", said));
         }
         _ => {
             let said = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
@@ -316,11 +379,13 @@ pub(super) fn patched(call: &Call, object: &Value) -> Result<Value, Status> {
 
 fn applied(store: &mut Store, call: &Call) -> Result<(bool, Value), Status> {
     if call.query.text("fieldManager").is_empty() {
-        let message = "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch";
-        return Err(Status::new(422, "Invalid", message));
+        let cause = Cause::required("fieldManager", "is required for apply patch");
+        return Err(Status::options("PatchOptions", cause));
     }
+    call.trial("PatchOptions")?;
     let mut config = call.sent()?;
     call.fits(&config)?;
+    readable(call, &config)?;
     tree::without_nulls(&mut config);
     if !list(&config, "/metadata/managedFields").is_empty() {
         return Err(Status::bad_request("metadata.managedFields must be nil"));

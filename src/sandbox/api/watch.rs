@@ -8,7 +8,14 @@ use super::{
     table,
 };
 use axum::{body::Body, body::Bytes, response::Response};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    alphabet::URL_SAFE,
+    engine::{
+        GeneralPurpose,
+        general_purpose::{NO_PAD, URL_SAFE_NO_PAD},
+    },
+};
 use http::{HeaderValue, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 use std::{convert::Infallible, sync::Arc, time::Duration};
@@ -84,11 +91,17 @@ pub(super) fn list(store: &Store, call: &Call) -> Result<Value, Status> {
 
 /// Where the next page begins: its version, and the last object of the page before.
 fn begin(store: &Store, call: &Call, token: &str) -> Result<(u64, Key), Status> {
-    let bytes = URL_SAFE_NO_PAD.decode(token).ok();
-    let read = bytes.and_then(|b| serde_json::from_slice::<(u64, String, String)>(&b).ok());
-    let Some((version, namespace, name)) = read else {
-        return Err(Status::bad_request("continue key is not valid"));
+    let no_key = |why: String| {
+        let message = format!("invalid continue token: continue key is not valid: {why}");
+        Status::bad_request(message)
     };
+    // As lenient as the decoder of a real server.
+    let lenient = GeneralPurpose::new(&URL_SAFE, NO_PAD.with_decode_allow_trailing_bits(true));
+    let bytes = lenient.decode(token);
+    let bytes = bytes.map_err(|wrong| no_key(wrong.to_string()))?;
+    let read = serde_json::from_slice::<(u64, String, String)>(&bytes);
+    let (version, namespace, name) =
+        read.map_err(|wrong| no_key(super::request::said(&bytes, &wrong)))?;
     if version < store.floor() {
         let message = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.";
         return Err(Status::new(410, "Expired", message));

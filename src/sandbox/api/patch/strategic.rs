@@ -78,8 +78,10 @@ pub(in crate::sandbox::api) fn apply(object: &mut Value, patch: &Value) {
                 held.shift_remove(key);
             }
             Value::Array(items) => {
+                let order = changes.get(&format!("$setElementOrder/{key}"));
+                let order = order.and_then(Value::as_array).map(Vec::as_slice);
                 let list = held.entry(key.as_str()).or_insert(Value::Null);
-                *list = Value::Array(lists(key, list, items));
+                *list = Value::Array(lists(key, list, items, order));
             }
             change => apply(held.entry(key.as_str()).or_insert(Value::Null), change),
         }
@@ -94,7 +96,7 @@ fn plain(changes: &Map<String, Value>) -> Map<String, Value> {
     kept.map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
-fn lists(field: &str, held: &Value, patch: &[Value]) -> Vec<Value> {
+fn lists(field: &str, held: &Value, patch: &[Value], order: Option<&[Value]>) -> Vec<Value> {
     let before = held.as_array().cloned().unwrap_or_default();
     let word = |item: &Value, word: &str| item.get("$patch").is_some_and(|p| p == word);
     if patch
@@ -105,20 +107,21 @@ fn lists(field: &str, held: &Value, patch: &[Value]) -> Vec<Value> {
         return kept.cloned().collect();
     }
     if is_set(field) {
-        let mut out = before;
+        let mut out = before.clone();
         for item in patch {
             if !out.contains(item) {
                 out.push(item.clone());
             }
         }
-        return out;
+        return ordered(out, order.unwrap_or(patch), &before, |one, other| {
+            one == other
+        });
     }
     let all: Vec<&Value> = before.iter().chain(patch).collect();
     let Some(key) = merge_key(field, &all) else {
         return patch.to_vec();
     };
-    let mut out = before;
-    let mut new = Vec::new();
+    let mut out = before.clone();
     for item in patch {
         let at = out.iter().position(|o| o[key] == item[key]);
         match (at, word(item, "delete")) {
@@ -128,13 +131,41 @@ fn lists(field: &str, held: &Value, patch: &[Value]) -> Vec<Value> {
             (None, false) => {
                 let mut made = Value::Object(Map::new());
                 apply(&mut made, item);
-                new.push(made);
+                out.push(made);
             }
         }
     }
-    // What is new stands first, as the real server has it.
-    new.extend(out);
-    new
+    let same = |one: &Value, other: &Value| one[key] == other[key];
+    ordered(out, order.unwrap_or(patch), &before, same)
+}
+
+/// Puts the items into the order of a real server: those of the patch as the patch has them, the others as
+/// they were, and of two of both sorts the one first that was first, where both were there.
+fn ordered(
+    items: Vec<Value>,
+    wanted: &[Value],
+    before: &[Value],
+    same: impl Fn(&Value, &Value) -> bool,
+) -> Vec<Value> {
+    let place = |all: &[Value], item: &Value| all.iter().position(|one| same(one, item));
+    let (mut named, others): (Vec<Value>, Vec<Value>) = items
+        .into_iter()
+        .partition(|item| place(wanted, item).is_some());
+    named.sort_by_key(|item| place(wanted, item));
+    let mut others = others.into_iter().peekable();
+    let mut out = Vec::new();
+    for item in named {
+        let is_before = |other: &Value| {
+            let places = place(before, other).zip(place(before, &item));
+            places.is_some_and(|(other, item)| other < item)
+        };
+        while let Some(other) = others.next_if(|other| is_before(other)) {
+            out.push(other);
+        }
+        out.push(item);
+    }
+    out.extend(others);
+    out
 }
 
 #[cfg(test)]
