@@ -150,12 +150,6 @@ impl<'r> LookUp<'r> {
                 // Whoever wrote them chose each signature for this platform: their number decides.
                 let each = |hit: &&Hit| 10.0 + 5.0 / hit.count.max(1) as f64;
                 parts.push(("its signatures", found.iter().map(each).sum()));
-                // Between two that are alike otherwise, the one whose words say more.
-                let longest = found.iter().map(|h| h.longest).max().unwrap_or(0);
-                parts.push((
-                    "how much of the line it explains",
-                    longest.min(200) as f64 / 200.0,
-                ));
             } else {
                 let rarest = found.iter().map(|h| h.count).min().unwrap_or(1).max(1);
                 let more = distinct.saturating_sub(1).min(2) as f64;

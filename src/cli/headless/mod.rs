@@ -30,6 +30,7 @@ use crate::{
     store::{IncidentDir, Store},
 };
 use chrono::{DateTime, Utc};
+use std::collections::BTreeSet;
 use tokio::sync::mpsc;
 
 pub(super) fn environment(name: &str) -> Option<String> {
@@ -290,11 +291,16 @@ pub(super) fn resume(settings: &Settings, args: &ResumeArgs) -> Result<Exit, Fai
         .map(|s| s.plan.clone())
         .collect();
     let go = replanned(&loaded.incident.go, &args.go);
-    let planned = match args.go.is_empty() {
-        true => before,
+    let more = match args.go.is_empty() {
+        true => Vec::new(),
         false => plan::lay_out(&runbook, &go, &before).map_err(|e| plan_failure(&e))?,
     };
-    let steps: Vec<&str> = planned.iter().map(|s| s.step.as_str()).collect();
+    // What was tried stays, even where the new plan does without it.
+    let steps: BTreeSet<&str> = before
+        .iter()
+        .chain(&more)
+        .map(|s| s.step.as_str())
+        .collect();
     for name in args.retry.iter().chain(skips.iter().map(|(s, _)| s)) {
         find_step(steps.iter().copied(), name)
             .map_err(|e| Failure::usage(e.to_string(), format!("blackstart show {}", dir.id)))?;

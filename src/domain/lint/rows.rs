@@ -73,15 +73,6 @@ pub(super) fn find(runbook: &Runbook, found: &mut Found) {
                     "write one signature for each line",
                 );
             }
-            if let Some(other) = swallower(&rules, row, text) {
-                found.warn(
-                    "row-swallowed",
-                    &place,
-                    row.id.at,
-                    format!("what `{text}` matches is answered by the row `{other}` first"),
-                    "name more of the line here, or less of it there",
-                );
-            }
             let other = known.insert(text.trim_start_matches("(?i)").to_lowercase(), row);
             if let Some(other) =
                 other.filter(|o| o.id != row.id && o.matches.step == row.matches.step)
@@ -96,12 +87,21 @@ pub(super) fn find(runbook: &Runbook, found: &mut Found) {
                     ),
                     "give one of them a probe, its step, or words of its own",
                 );
+            } else if let Some(other) = swallower(&rules, row, text) {
+                found.warn(
+                    "row-swallowed",
+                    &place,
+                    row.id.at,
+                    format!("what `{text}` matches is answered by the row `{other}` first"),
+                    "put this row before that one, or name more of the line here",
+                );
             }
         }
     }
 }
 
-/// The row that comes before this one on every line that is made of this one's own words.
+/// The row that comes before this one on every line that is made of this one's own words: by its score, or,
+/// where that is the same, by its place.
 fn swallower<'r>(rules: &'r RuleSet, row: &FailureRow, signature: &str) -> Option<&'r str> {
     let lines = regex_syntax::parse(signature).map_or(Vec::new(), |hir| examples(&hir));
     let first = |line: String| {
@@ -114,8 +114,8 @@ fn swallower<'r>(rules: &'r RuleSet, row: &FailureRow, signature: &str) -> Optio
             ..Evidence::default()
         };
         let judged = found.judged(&evidence);
-        let own = judged.iter().find(|j| j.rule.id == row.id.text)?;
-        let best = judged.iter().find(|j| j.score > own.score)?;
+        let own = judged.iter().position(|j| j.rule.id == row.id.text)?;
+        let best = judged.first().filter(|_| own > 0)?;
         Some(best.rule.id.as_str())
     };
     let mut all = lines.into_iter().map(first);

@@ -336,6 +336,31 @@ const EVENTS: &[Column] = &[
     shown("Message", |o| json!(text(o, "/message").trim())),
     Column("Name", "string", 1, |o| o["metadata"]["name"].clone()),
 ];
+const CLASSES: &[Column] = &[
+    Column("Name", "string", 0, |o| {
+        let (name, notes) = (text(o, "/metadata/name"), &o["metadata"]["annotations"]);
+        match notes["storageclass.kubernetes.io/is-default-class"] == "true" {
+            true => json!(format!("{name} (default)")),
+            false => json!(name),
+        }
+    }),
+    shown("Provisioner", |o| o["provisioner"].clone()),
+    shown("ReclaimPolicy", |o| o["reclaimPolicy"].clone()),
+    shown("VolumeBindingMode", |o| o["volumeBindingMode"].clone()),
+    shown("AllowVolumeExpansion", |o| {
+        json!(o["allowVolumeExpansion"] == true)
+    }),
+    AGE,
+];
+const DEFINITIONS: &[Column] = &[
+    NAME,
+    shown("Created At", |o| o["metadata"]["creationTimestamp"].clone()),
+];
+const ACCOUNTS: &[Column] = &[
+    NAME,
+    number("Secrets", |o| json!(list(o, "/secrets").len())),
+    AGE,
+];
 const OTHERS: &[Column] = &[NAME, AGE];
 
 fn columns(kind: &Kind) -> &'static [Column] {
@@ -356,6 +381,9 @@ fn columns(kind: &Kind) -> &'static [Column] {
         "cronjobs.batch" => CRON_JOBS,
         "ingresses.networking.k8s.io" => INGRESSES,
         "events" => EVENTS,
+        "storageclasses.storage.k8s.io" => CLASSES,
+        "customresourcedefinitions.apiextensions.k8s.io" => DEFINITIONS,
+        "serviceaccounts" => ACCOUNTS,
         _ => OTHERS,
     }
 }
