@@ -258,6 +258,12 @@ impl Opener for Door {
     fn resume(&self, id: &str) -> Result<Handle, String> {
         self.again(id).map_err(said)
     }
+
+    fn is_elsewhere(&self, id: &str) -> bool {
+        let dir = self.store.find(id).ok();
+        let loaded = dir.and_then(|dir| dir.load().ok());
+        loaded.is_some_and(|loaded| drill::is_elsewhere(&loaded.incident))
+    }
 }
 
 impl Door {
@@ -316,7 +322,8 @@ fn show(
         config_dir: settings.config_dir.clone(),
         set: set.to_vec(),
     };
-    let _log = crate::trace::start(store.root());
+    let root = store.root().to_owned();
+    let _log = crate::trace::start(&root);
     let runtime = runtime()?;
     let ended: Result<Ended, Failure> = runtime.block_on(async {
         let start = start(&door)?;
@@ -340,7 +347,10 @@ fn show(
     });
     // A search or a look-up that is still reading must not keep us; a look-up is made good later.
     runtime.shutdown_background();
-    Ok(farewell(ended?))
+    match ended? {
+        Ended::Enter(incident) => Err(drill::enter(settings, &root, &incident)),
+        other => Ok(farewell(other)),
+    }
 }
 
 /// What goes on, and how to come back: said on the normal screen.
@@ -355,6 +365,7 @@ fn farewell(ended: Ended) -> Exit {
             }
             Exit::Done
         }
+        Ended::Enter(_) => Exit::Done,
         Ended::Hangup | Ended::Signal(_) => Exit::PersonNeeded,
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         decide::Command as Wish,
         drill::{Move, Scenario},
         event::Revealed,
-        incident::IncidentState,
+        incident::{Incident, IncidentState},
         site::SiteKind,
         text::Clean,
     },
@@ -409,6 +409,28 @@ pub(super) fn must_be_inside(place: &Place) -> Result<(), Failure> {
 pub(super) fn alarm() -> Option<Wish> {
     let text = std::fs::read_to_string(launch::inside()?.at("alarm.txt")).ok()?;
     Some(Wish::GiveAlarm { text })
+}
+
+/// Does an incident live in a sandbox that we are not in?
+pub(super) fn is_elsewhere(incident: &Incident) -> bool {
+    let site = incident.site.as_ref();
+    let of_sandbox = site.is_some_and(|s| s.kind == SiteKind::Sandbox);
+    of_sandbox && launch::inside().is_none() && !launch::nowhere()
+}
+
+/// Goes on in that sandbox, in the place of this process; returns only when that is not possible.
+pub(super) fn enter(settings: &Settings, root: &Path, incident: &str) -> Failure {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(e) => return cannot_enter(e),
+    };
+    let mut command = Command::new(program);
+    command.args(["resume", incident]);
+    command.env("BLACKSTART_STATE_DIR", root);
+    if let Some(file) = &settings.file {
+        command.env("BLACKSTART_CONFIG", file);
+    }
+    cannot_enter(command.exec())
 }
 
 /// `resume` of a drill that we are not in: begun again inside its sandbox, and the end of the drill seen to.

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 /// What holds for this run.
 pub(super) struct Settings {
     state_dir: Option<PathBuf>,
+    /// The config file that was named.
+    pub file: Option<PathBuf>,
     pub config_dir: Option<PathBuf>,
     pub mono: bool,
     pub ascii: bool,
@@ -73,6 +75,7 @@ impl Settings {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         let theme = table.get("theme").and_then(|v| v.as_str());
         Ok(Self {
+            file: file.filter(|_| named),
             state_dir,
             config_dir,
             mono: no_color || theme == Some("mono"),

@@ -34,6 +34,24 @@ impl Chosen {
         }
     }
 
+    /// What a plan goes by, with one procedure more, or with another way of one that it has.
+    pub fn with(go: &[String], more: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut all: Vec<Self> = go.iter().map(|g| Self::parse(g)).collect();
+        for chosen in more {
+            match all.iter_mut().find(|g| g.procedure == chosen.procedure) {
+                Some(other) => *other = chosen,
+                None => all.push(chosen),
+            }
+        }
+        all
+    }
+
+    /// Another way of the same procedure by which a plan goes.
+    pub fn other_way(&self, go: &[String]) -> Option<Self> {
+        let mut all = go.iter().map(|g| Self::parse(g));
+        all.find(|g| g.procedure == self.procedure && self.path.is_some() && g.path != self.path)
+    }
+
     pub fn name(&self) -> String {
         match &self.path {
             Some(path) => format!("{}/{path}", self.procedure),

@@ -412,6 +412,10 @@ impl App {
                     self.changed();
                     return;
                 }
+                if self.opener.is_elsewhere(&id) {
+                    self.ended = Some(Ended::Enter(id));
+                    return;
+                }
                 self.opener.resume(&id)
             }
         };

@@ -78,6 +78,8 @@ impl Desk {
             }
             Ask::CheckRecovery => {
                 tokio::spawn(async move {
+                    // What the last step printed may say that it failed all the same.
+                    handle.settle().await;
                     handle.check_recovery().await;
                     send(News::RecoveryChecked);
                 });

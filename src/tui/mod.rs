@@ -66,6 +66,12 @@ pub trait Opener {
 
     /// Opens an incident again that is not open in this cockpit.
     fn resume(&self, id: &str) -> Result<Handle, String>;
+
+    /// Does the incident live where this process is not, in the sandbox of a drill? Then the cockpit ends, and
+    /// one in there takes its place.
+    fn is_elsewhere(&self, _id: &str) -> bool {
+        false
+    }
 }
 
 /// How it looks, and which keys were rebound.
@@ -96,6 +102,8 @@ pub enum Ended {
         /// The incident to resume.
         incident: Option<String>,
     },
+    /// To go on in the sandbox of this incident.
+    Enter(String),
     /// The terminal is gone.
     Hangup,
     Signal(i32),

@@ -364,3 +364,85 @@ fn what_only_running_needs_is_asked_for_and_a_failed_step_that_was_passed_by_is_
     terminal.send("\u{3}");
     terminal.wait(PATIENCE);
 }
+
+const TWO_WAYS: &str = r#"
+blackstart: 1
+id: two-ways
+title: Two ways
+procedures:
+  - id: p
+    title: Everything
+    paths:
+      - id: backup
+        title: From the backup
+        when: There is one
+        steps:
+          - { id: fetch, title: Fetch it, danger: none, run: "echo there is no backup; exit 7" }
+          - { id: load, title: Load it, danger: none, run: "true" }
+      - id: anew
+        title: Make it anew
+        when: There is no backup
+        steps:
+          - { id: make, title: Make it, danger: none, run: "echo made" }
+recovered:
+  when:
+    - { command: ["true"] }
+triage:
+  ask: What is broken?
+  choices: [ { answer: Everything, go: [p] } ]
+failures:
+  - id: none
+    symptom: There is no backup
+    cause: Nothing was ever backed up
+    fix: Make it anew
+    match: { output: ["there is no backup"] }
+    go: p/anew
+    source: The test
+"#;
+
+#[test]
+fn where_a_cause_leads_to_the_other_way_the_plan_goes_it() {
+    let home = Blackstart::new();
+    let runbook = home.write("two-ways.yaml", TWO_WAYS);
+    home.output(&["trust", &runbook]).exits(0);
+    let mut terminal = home.terminal(&["open", &runbook], 100, 24);
+    let person = Person(&terminal);
+    person.sees("Since when").presses("now").presses("\r");
+    person.sees("Everything").presses("\r");
+    person.sees("From the backup").presses("\r");
+    person.sees("Ready").presses("c");
+    person
+        .runs("1 · Fetch it")
+        .sees("Nothing was ever backed up");
+    person.presses("g").sees("Take the other way").presses("\r");
+    person.sees("Make it").presses("G");
+    let incident = home.incident();
+    crate::harness::until(PATIENCE, format_args!("the other way\n{terminal}"), || {
+        let shown = home.show_json(&incident);
+        shown["plan"] == serde_json::json!(["p/anew"])
+    });
+    let shown = home.show_json(&incident);
+    let names = shown["steps"].as_array().unwrap().iter();
+    let names: Vec<&str> = names.map(|s| s["name"].as_str().unwrap()).collect();
+    // What was tried stays where everybody sees it; what was not, goes.
+    assert!(
+        names.contains(&"p/anew/make") && names.contains(&"p/backup/fetch"),
+        "{names:?}"
+    );
+    assert!(!names.contains(&"p/backup/load"), "{names:?}");
+    terminal.send("\u{3}");
+    terminal.wait(PATIENCE);
+    // The same beside the cockpit: it goes on with the plan, once it is said what becomes of the failure.
+    let words = [
+        "resume",
+        &incident,
+        "--headless",
+        "--continue",
+        "--go",
+        "p/anew",
+        "--skip",
+        "fetch=there is none",
+    ];
+    home.output(&words).exits(0);
+    assert_eq!(home.show_json(&incident)["state"], "recovered");
+}

@@ -131,12 +131,16 @@ pub(crate) fn panel(screen: &str) -> String {
     inner.join("\n")
 }
 
-/// What the panel says first of a failed step, which is that many rows down; and the whole screen.
+/// What the panel says first of the failed step of that number; and the whole screen.
 pub(crate) fn first_cause(home: &Blackstart, incident: &str, number: usize) -> (String, String) {
+    // A plan that was changed does not have its numbers in order.
+    let shown = home.show_json(incident);
+    let mut steps = shown["steps"].as_array().unwrap().iter();
+    let down = steps.position(|s| s["number"] == number).unwrap();
     let mut terminal = home.terminal(&["resume", incident], 120, 40);
     terminal.wait_for_text("T timeline|Enter log", PATIENCE);
     terminal.send("g");
-    terminal.send(&"j".repeat(number - 1));
+    terminal.send(&"j".repeat(down));
     terminal.wait_for_text(&format!(r"\b{number} · "), PATIENCE);
     terminal.send("L");
     let screen = terminal.wait_for_text("(?s)Likely cause of.*source  ", PATIENCE);

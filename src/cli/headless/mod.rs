@@ -19,7 +19,7 @@ use crate::{
     domain::{
         decide::{Command, Refusal},
         event::PlanStep,
-        incident::IncidentState,
+        incident::{Incident, IncidentState, StepState},
         plan::{self, Chosen, PlanError},
         runbook::{Runbook, find_step},
         site::Site,
@@ -284,25 +284,13 @@ pub(super) fn resume(settings: &Settings, args: &ResumeArgs) -> Result<Exit, Fai
         .map_err(|e| store_error(&e))?;
     let set = pairs("--set", &args.given.set)?;
     let skips = pairs("--skip", &args.skip)?;
-    let before: Vec<PlanStep> = loaded
-        .incident
-        .steps
-        .iter()
-        .map(|s| s.plan.clone())
-        .collect();
-    let go = replanned(&loaded.incident.go, &args.go);
-    let more = match args.go.is_empty() {
-        true => Vec::new(),
-        false => plan::lay_out(&runbook, &go, &before).map_err(|e| plan_failure(&e))?,
-    };
-    // What was tried stays, even where the new plan does without it.
-    let steps: BTreeSet<&str> = before
-        .iter()
-        .chain(&more)
-        .map(|s| s.step.as_str())
-        .collect();
+    let go = (!args.go.is_empty()).then(|| {
+        let more = args.go.iter().map(|g| Chosen::parse(g));
+        Chosen::with(&loaded.incident.go, more)
+    });
+    let steps = to_come(&runbook, &loaded.incident, go.as_deref())?;
     for name in args.retry.iter().chain(skips.iter().map(|(s, _)| s)) {
-        find_step(steps.iter().copied(), name)
+        find_step(steps.iter().map(String::as_str), name)
             .map_err(|e| Failure::usage(e.to_string(), format!("blackstart show {}", dir.id)))?;
     }
     let site = dir.site_bytes().and_then(|bytes| Site::read(&bytes).ok());
@@ -328,23 +316,35 @@ pub(super) fn resume(settings: &Settings, args: &ResumeArgs) -> Result<Exit, Fai
         };
         let handle = reopen(dir, given).map_err(|e| super::open_error(&e))?;
         let mut drive = Drive::new(handle, said, false, lines, written);
-        let go = (!args.go.is_empty()).then_some(go);
         let driven = drive.again(args, go, &skips).await;
         drive.flush().await;
         driven
     })
 }
 
-/// What is recovered, with another path or one procedure more.
-fn replanned(before: &[String], more: &[String]) -> Vec<Chosen> {
-    let mut go: Vec<Chosen> = before.iter().map(|g| Chosen::parse(g)).collect();
-    for chosen in more.iter().map(|g| Chosen::parse(g)) {
-        match go.iter_mut().find(|g| g.procedure == chosen.procedure) {
-            Some(other) => *other = chosen,
-            None => go.push(chosen),
-        }
+/// The names of the steps of an incident, once its plan goes by `go`. What was tried stays; what was not gives
+/// way.
+fn to_come(
+    runbook: &Runbook,
+    incident: &Incident,
+    go: Option<&[Chosen]>,
+) -> Result<BTreeSet<String>, Failure> {
+    let steps = incident.steps.iter();
+    let Some(go) = go else {
+        return Ok(steps.map(|s| s.plan.step.clone()).collect());
+    };
+    if let Some(at) = incident.recovered_at {
+        let at = at.format("%Y-%m-%d %H:%M:%SZ");
+        return Err(Failure::usage(
+            format!("the platform has recovered at {at}: what is done now is another incident"),
+            "blackstart run RUNBOOK --go PROCEDURE",
+        ));
     }
-    go
+    let before: Vec<PlanStep> = steps.clone().map(|s| s.plan.clone()).collect();
+    let planned = plan::lay_out(runbook, go, &before).map_err(|e| plan_failure(&e))?;
+    let tried = steps.filter(|s| s.state() != StepState::Pending);
+    let tried = tried.map(|s| s.plan.step.clone());
+    Ok(planned.into_iter().map(|s| s.step).chain(tried).collect())
 }
 
 /// The incident that is meant: the named one, or the only open one.

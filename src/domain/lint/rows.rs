@@ -104,19 +104,39 @@ pub(super) fn find(runbook: &Runbook, found: &mut Found) {
 /// where that is the same, by its place.
 fn swallower<'r>(rules: &'r RuleSet, row: &FailureRow, signature: &str) -> Option<&'r str> {
     let lines = regex_syntax::parse(signature).map_or(Vec::new(), |hir| examples(&hir));
+    let of_row = &row.matches;
+    let steps: Vec<&str> = match of_row.step.is_empty() {
+        true => vec![""],
+        false => of_row.step.iter().map(|s| &*s.text).collect(),
+    };
+    let codes: Vec<Option<i32>> = match of_row.exit.is_empty() {
+        true => vec![None],
+        false => of_row
+            .exit
+            .iter()
+            .map(|code| i32::try_from(*code).ok())
+            .collect(),
+    };
+    let evidence = steps.iter().flat_map(|step| {
+        codes.iter().map(|exit_code| Evidence {
+            step,
+            exit_code: *exit_code,
+            ..Evidence::default()
+        })
+    });
+    let evidence: Vec<Evidence<'_>> = evidence.collect();
+    // Who answers at every step and code of the row, it never does.
     let first = |line: String| {
         let mut found = LookUp::new([rules]);
         found.line(&Clean::line(&line));
-        let exit = row.matches.exit.first();
-        let evidence = Evidence {
-            step: row.matches.step.first().map_or("", |s| &*s.text),
-            exit_code: exit.and_then(|code| i32::try_from(*code).ok()),
-            ..Evidence::default()
-        };
-        let judged = found.judged(&evidence);
-        let own = judged.iter().position(|j| j.rule.id == row.id.text)?;
-        let best = judged.first().filter(|_| own > 0)?;
-        Some(best.rule.id.as_str())
+        let mut answers = evidence.iter().map(|evidence| {
+            let judged = found.judged(evidence);
+            let own = judged.iter().position(|j| j.rule.id == row.id.text)?;
+            let best = judged.first().filter(|_| own > 0)?;
+            Some(best.rule.id.as_str())
+        });
+        let other = answers.next()??;
+        answers.all(|answer| answer.is_some()).then_some(other)
     };
     let mut all = lines.into_iter().map(first);
     let other = all.next()??;

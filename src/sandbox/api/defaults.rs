@@ -343,6 +343,10 @@ fn service(spec: &mut Value) {
         for port in ports {
             absent(port, "protocol", json!("TCP"));
             let own = port["port"].clone();
+            // Clients in Go write nothing as a zero.
+            if port["targetPort"] == 0 || port["targetPort"] == "" {
+                tree::take(port, "targetPort");
+            }
             absent(port, "targetPort", own);
         }
     }
@@ -386,6 +390,12 @@ fn without_nothing(object: &mut Value) {
 /// What is written as text is kept as base64.
 fn secret(object: &mut Value) {
     absent(object, "type", json!("Opaque"));
+    // However it was broken into lines, it is kept in one.
+    for value in map(at(object, &["data"])).values_mut() {
+        if let Some(bytes) = value.as_str().and_then(tree::from_base64) {
+            *value = json!(STANDARD.encode(bytes));
+        }
+    }
     if let Some(Value::Object(texts)) = tree::take(object, "stringData") {
         let data = map(at(object, &["data"]));
         for (key, value) in texts {

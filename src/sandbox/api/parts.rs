@@ -61,7 +61,14 @@ pub(super) fn scale(store: &mut Store, call: &Call) -> Result<Value, Status> {
         let why = "the object has been modified; please apply your changes to the latest version and try again";
         return Err(Status::conflict(&call.kind, &call.name, why));
     }
-    let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
+    let replicas = match &wanted["spec"]["replicas"] {
+        Value::Null => 0,
+        number => number.as_i64().ok_or_else(|| {
+            Status::bad_request(format!(
+                "Scale in version \"v1\" cannot be handled as a Scale: json: cannot unmarshal {number} into Go struct field ScaleSpec.spec.replicas of type int32"
+            ))
+        })?,
+    };
     if replicas < 0 {
         let why = "must be greater than or equal to 0";
         let cause = Cause::invalid("spec.replicas", &replicas.to_string(), why);

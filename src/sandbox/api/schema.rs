@@ -5,9 +5,8 @@ use super::{
     kinds::{DEFINITIONS, Kind},
     status::Cause,
     store::{Key, Store},
-    tree::{list, text},
+    tree::{from_base64, list, text},
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 /// The first value that is of another type than its field, in the words of a decoder.
@@ -23,9 +22,10 @@ pub(super) fn mistyped(kind: &Kind, object: &Value) -> Option<String> {
     };
     let encoded = |pointer: &str| {
         let all = object.pointer(pointer)?.as_object()?.values();
-        let mut all = all.filter_map(Value::as_str);
-        let wrong = all.find(|text| STANDARD.decode(text).is_err())?;
-        let plain = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
+        let all = all.filter_map(Value::as_str);
+        let mut all = all;
+        let wrong = all.find(|text| from_base64(text).is_none())?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "+/=\r\n".contains(c);
         let at = wrong.find(|c| !plain(c)).unwrap_or(wrong.len());
         Some(format!("illegal base64 data at input byte {at}"))
     };
@@ -106,7 +106,10 @@ fn prune_inside(schema: &Value, value: &mut Value) {
         Value::Object(all) => {
             let (known, more) = (&schema["properties"], &schema["additionalProperties"]);
             if schema[OPEN] != true && !more.is_object() && more != true {
-                all.retain(|k, _| known.get(k).is_some());
+                let whole = schema["x-kubernetes-embedded-resource"] == true;
+                let common = ["apiVersion", "kind", "metadata"];
+                let common = |k: &str| whole && common.contains(&k);
+                all.retain(|k, _| known.get(k).is_some() || common(k));
             }
             for (field, inner) in all {
                 match known.get(field) {
@@ -125,8 +128,28 @@ fn prune_inside(schema: &Value, value: &mut Value) {
     }
 }
 
+/// Fills in what a schema has a default for.
+pub(super) fn complete(schema: &Value, value: &mut Value) {
+    if let Some(all) = value.as_object_mut() {
+        for (key, inner) in schema["properties"].as_object().into_iter().flatten() {
+            if let Some(default) = inner.get("default").filter(|_| !all.contains_key(key)) {
+                all.insert(key.clone(), default.clone());
+            }
+            if let Some(held) = all.get_mut(key) {
+                complete(inner, held);
+            }
+        }
+    }
+    for item in value.as_array_mut().into_iter().flatten() {
+        complete(&schema["items"], item);
+    }
+}
+
 /// What in a value is not as its schema says.
 pub(super) fn check(schema: &Value, value: &Value, at: &str, causes: &mut Vec<Cause>) {
+    if value.is_null() && schema["nullable"] == true {
+        return;
+    }
     let wanted = text(schema, "/type");
     let fits = match wanted {
         "" => true,
@@ -168,7 +191,9 @@ pub(super) fn check(schema: &Value, value: &Value, at: &str, causes: &mut Vec<Ca
     };
     if let Some(all) = value.as_object() {
         for key in list(schema, "/required").iter().filter_map(Value::as_str) {
-            if !all.contains_key(key) {
+            // Nulls are taken out before.
+            let nullable = schema["properties"][key]["nullable"] == true;
+            if !all.contains_key(key) && !nullable {
                 causes.push(Cause::required(&below(key), ""));
             }
         }
@@ -257,6 +282,7 @@ mod tests {
         let told =
             mistyped(&kind("secrets"), &json!({ "data": { "a": "???" } })).expect("no base64");
         assert_eq!(told, "illegal base64 data at input byte 0");
+        assert!(mistyped(&kind("secrets"), &json!({ "data": { "a": "b2\n5l\r\n" } })).is_none());
         assert!(
             mistyped(
                 &kind("deployments.apps"),

@@ -1,5 +1,10 @@
 //! Small helpers for JSON trees that come from anybody: nothing here fails on a shape that is not expected.
 
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{GeneralPurpose, general_purpose::PAD},
+};
 use serde_json::{Map, Value};
 
 /// The value as a mapping; what is none becomes an empty one.
@@ -119,4 +124,9 @@ pub(super) fn decoded(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&out).into_owned()
+}
+/// The bytes of a base64 text, as lenient as the decoder of a real server: the ends of lines do not count.
+pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let lenient = GeneralPurpose::new(&STANDARD, PAD.with_decode_allow_trailing_bits(true));
+    lenient.decode(text.replace(['\n', '\r'], "")).ok()
 }

@@ -63,6 +63,7 @@ fn as_defined(store: &Store, kind: &Kind, object: &mut Value) -> Result<(), Stat
         return Ok(());
     };
     schema::prune(&schema, object);
+    schema::complete(&schema, object);
     let mut causes = Vec::new();
     schema::check(&schema, object, "", &mut causes);
     validate::refuse(kind, object, &causes)
@@ -216,7 +217,11 @@ pub(super) fn changed(
     kind.to_store(&mut new);
     let part = call.subresource.as_deref();
     let mut new = match part {
-        Some("status") => only(old, new, &["status"]),
+        Some("status") => {
+            let mut new = only(old, new, &["status"]);
+            as_defined(store, kind, &mut new)?;
+            new
+        }
         Some("finalize") => only(old, new, &["spec", "finalizers"]),
         _ => new,
     };
@@ -244,8 +249,7 @@ pub(super) fn changed(
         validate::change(kind, old, &new)?;
         as_defined(store, kind, &mut new)?;
         no_new_finalizers(call, old, &new)?;
-        let noted = kind.stored == "deployments.apps"
-            && old["metadata"]["annotations"] != new["metadata"]["annotations"];
+        let noted = kind.stored == "deployments.apps" && notes(old) != notes(&new);
         if defaults::has_generation(kind) && (wish(old) != wish(&new) || noted) {
             let generation = old["metadata"]["generation"].as_u64().unwrap_or(0);
             *at(&mut new, &["metadata", "generation"]) = json!(generation + 1);
@@ -294,6 +298,19 @@ fn inherit(call: &Call, old: &Value, new: &mut Value) {
             }
         }
     }
+}
+
+/// The annotations of people: what the controller notes beside the status is no wish.
+fn notes(object: &Value) -> Vec<(&String, &Value)> {
+    let all = object["metadata"]["annotations"].as_object();
+    let of_people = |key: &str| !key.starts_with("deployment.kubernetes.io/");
+    let mut all: Vec<_> = all
+        .into_iter()
+        .flatten()
+        .filter(|(k, _)| of_people(k))
+        .collect();
+    all.sort_by_key(|(key, _)| key.as_str());
+    all
 }
 
 /// The part of an object whose changes its generation counts.

@@ -60,9 +60,14 @@ impl Lookup<'_> {
         })
     }
 
-    /// Does it say that anything in it listens? What only asks others may do so: nothing gets into its way.
+    /// May anything in it listen? What is begun by hand, ends, and names no port only asks others, and gets into
+    /// nobody's way.
     fn listens(&self) -> bool {
-        let all = self.pod["spec"]["containers"].as_array();
+        let spec = &self.pod["spec"];
+        if !(spec["restartPolicy"] == "Never" || spec["restartPolicy"] == "OnFailure") {
+            return true;
+        }
+        let all = spec["containers"].as_array();
         let mut ports = all.into_iter().flatten().map(|c| &c["ports"]);
         ports.any(|ports| ports.as_array().is_some_and(|p| !p.is_empty()))
     }

@@ -52,6 +52,8 @@ pub(crate) struct Checklist {
     running: BTreeSet<String>,
     /// Was everything done when it was last looked at?
     complete: bool,
+    /// Was it looked whether the platform has recovered, while the panel of causes stood above?
+    looked: bool,
     /// The step that keeps the platform from being called recovered, with nothing else left to run.
     in_the_way: Option<String>,
     /// Between Enter and the answer of the engine.
@@ -90,6 +92,7 @@ impl Checklist {
                 .collect(),
             running: running(at),
             complete: is_complete(at),
+            looked: false,
             in_the_way: None,
             starting: None,
             seen_undone: BTreeSet::new(),
@@ -473,7 +476,15 @@ impl Screen for Checklist {
                     }
                 }
             }
-            News::RecoveryChecked => Want::Go(Place::Recovered),
+            News::RecoveryChecked => {
+                self.tell_causes(at);
+                self.looked = matches!(self.above, Above::Causes(_));
+                match self.looked {
+                    // First things first: the panel is read, then what was seen.
+                    true => Want::Draw,
+                    false => Want::Go(Place::Recovered),
+                }
+            }
             _ => Want::Nothing,
         }
     }

@@ -507,8 +507,11 @@ fn a_drill_goes_on_when_its_cockpit_was_killed_while_a_step_ran() {
     let screen = up.terminal.screen();
     assert!(screen.contains("blackstart resume"), "{screen}");
 
-    up.terminal = up.drill.home.terminal(&["resume", &incident], 120, 40);
+    // Home leads back into the sandbox, too.
+    up.terminal = up.drill.home.terminal::<&str>(&[], 120, 40);
     let person = up.person();
+    person.sees(&incident[..15]);
+    up.terminal.send("\r");
     person.sees("Checklist");
     person.goes(one, &said);
     let first = &up.drill.steps()[0];

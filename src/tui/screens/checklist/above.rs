@@ -25,7 +25,7 @@ pub(super) enum Above {
     Stop(String),
     Identity(String),
     Causes(Causes),
-    /// A procedure that a likely cause names and the plan does without.
+    /// A procedure, or another way of one, that a likely cause names and the plan does without.
     Add(Chosen),
     Text(Purpose, Box<Field>),
     Message(String, String),
@@ -89,14 +89,25 @@ pub(super) fn draw(above: &mut Above, frame: &mut Frame<'_>, area: Rect, at: &Vi
             ),
             "Enter stops it",
         ),
-        Above::Add(chosen) => question(
-            "Add it to the plan?",
-            &format!(
-                "The plan does without {}. Its steps would come after those there are; what has run keeps its state.",
-                chosen.name()
+        Above::Add(chosen) => match chosen.other_way(&at.incident.go) {
+            Some(other) => question(
+                "Take the other way?",
+                &format!(
+                    "The plan goes by {}. What is open of it would give way to the steps of {}; what has run keeps its state.",
+                    other.name(),
+                    chosen.name()
+                ),
+                "Enter takes it",
             ),
-            "Enter adds it",
-        ),
+            None => question(
+                "Add it to the plan?",
+                &format!(
+                    "The plan does without {}. Its steps would come after those there are; what has run keeps its state.",
+                    chosen.name()
+                ),
+                "Enter adds it",
+            ),
+        },
         Above::Message(title, words) => question(title, words, "Enter goes on"),
         Above::Identity(system) => {
             let lines = identity::lines(at, system, cells);

@@ -15,7 +15,7 @@ use crate::{
     },
     engine::Started,
     tui::{
-        keymap::Action,
+        keymap::{Action, Place},
         screens::{Ask, View, Want},
     },
 };
@@ -39,9 +39,12 @@ impl Checklist {
                 self.wish(Command::AcceptIdentity { system }, "confirmed and recorded")
             }
             Above::Add(chosen) => {
-                let mut go: Vec<_> = at.incident.go.iter().map(|g| Chosen::parse(g)).collect();
-                go.push(chosen);
-                self.wish(Command::Plan { go }, "added to the plan")
+                let said = match chosen.other_way(&at.incident.go) {
+                    Some(_) => "the plan goes the other way; recorded",
+                    None => "added to the plan",
+                };
+                let go = Chosen::with(&at.incident.go, [chosen]);
+                self.wish(Command::Plan { go }, said)
             }
             Above::Message(..) | Above::Nothing => Want::Draw,
             kept @ (Above::Causes(_) | Above::Text(..)) => {
@@ -60,7 +63,10 @@ impl Checklist {
             Lead::Stay(want) => want,
             Lead::Close => {
                 self.above = Above::Nothing;
-                Want::Draw
+                match std::mem::take(&mut self.looked) {
+                    true => Want::Go(Place::Recovered),
+                    false => Want::Draw,
+                }
             }
             Lead::ToStep(step) => {
                 self.above = Above::Nothing;
@@ -113,11 +119,13 @@ impl Checklist {
             Ok(Started::Attempt(n)) => {
                 // It may have ended before anybody saw it run.
                 self.running.insert(step.to_owned());
+                self.seen_undone.remove(step);
                 Want::Say(format!("{step} is running, attempt {n}"))
             }
             Ok(Started::AlreadyDone) => {
                 // As if it had run: the next one is chosen.
                 self.running.insert(step.to_owned());
+                self.seen_undone.remove(step);
                 Want::Say(format!(
                     "{step} is done already: skipped, with what was seen"
                 ))
@@ -182,11 +190,13 @@ impl Checklist {
     pub(super) fn tell_what_is_in_the_way(&mut self, at: &View) -> Option<Want> {
         let now = in_the_way(at);
         let name = now.map(|(step, _)| step.to_owned());
-        if std::mem::replace(&mut self.in_the_way, name) == self.in_the_way {
+        // It is told once, and as soon as nothing lies above the list.
+        if self.in_the_way == name || !matches!(self.above, Above::Nothing) {
             return None;
         }
+        self.in_the_way = name;
         let (step, state) = now?;
-        if self.chosen.as_deref() == Some(step) || !matches!(self.above, Above::Nothing) {
+        if self.chosen.as_deref() == Some(step) {
             return None;
         }
         self.choose(step);

@@ -251,11 +251,11 @@ fn lead(go: &str, at: &View) -> Lead {
     }
     let chosen = Chosen::parse(go);
     if at.runbook.procedure(&chosen.procedure).is_some() {
-        let first = at
-            .incident
-            .steps
-            .iter()
-            .find(|s| s.plan.procedure == chosen.procedure);
+        let mut steps = at.incident.steps.iter();
+        let first = match chosen.other_way(&at.incident.go) {
+            Some(_) => None,
+            None => steps.find(|s| s.plan.procedure == chosen.procedure),
+        };
         return match first {
             Some(step) => Lead::ToStep(step.plan.step.clone()),
             None => Lead::ToProcedure(chosen),
