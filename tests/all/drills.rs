@@ -25,7 +25,7 @@ use std::{
 };
 
 /// A whole drill: building the sandbox, and the way through it.
-const PATIENCE: Duration = Duration::from_secs(400);
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// A home for drills. Its state is short of path, since sockets lie below it.
 struct Drill {

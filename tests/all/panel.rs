@@ -13,6 +13,8 @@ struct Sample {
     exit: i64,
     output: String,
     row: String,
+    /// It has to stand first; else it has to be among the causes.
+    first: bool,
 }
 
 /// A shipped runbook, or its tests.
@@ -38,6 +40,7 @@ fn samples(runbook: &str) -> Vec<Sample> {
                 .or_else(|| one["exit"].as_str()?.parse().ok())?,
             output: one["output"].as_str()?.to_owned(),
             row: row.to_owned(),
+            first: expected["cause"].is_string(),
         })
     };
     all["tests"]
@@ -89,7 +92,8 @@ fn rows(runbook: &Value, steps: &BTreeSet<&str>) -> Vec<Value> {
     out
 }
 
-/// A runbook with one procedure for every sample, whose one step prints it and fails.
+/// A runbook with one procedure for every sample, whose one step prints it and ends as the tool did; it never
+/// recovers, whatever the step says.
 fn failing(home: &Blackstart, runbook: &Value, samples: &[Sample]) -> String {
     let steps = samples.iter().map(|s| s.step.as_str()).collect();
     let procedures: Vec<Value> = samples
@@ -103,7 +107,7 @@ fn failing(home: &Blackstart, runbook: &Value, samples: &[Sample]) -> String {
         })
         .collect();
     let whole = json!({ "blackstart": runbook["blackstart"], "id": "rows", "title": "Rows",
-        "procedures": procedures, "recovered": { "when": [{ "command": ["true"] }] }, "failures": rows(runbook, &steps) });
+        "procedures": procedures, "recovered": { "when": [{ "command": ["false"] }] }, "failures": rows(runbook, &steps) });
     home.write("rows.yaml", serde_json::to_vec_pretty(&whole).unwrap())
 }
 
@@ -157,27 +161,30 @@ pub(crate) fn begins(panel: &str, cause: &str) -> bool {
     panel.starts_with(&beginning)
 }
 
-/// Every sample, or every so many of them: its cause stands first in the panel.
+/// Every sample, or every so many of them: its cause stands in the panel, and first where the sample says so.
 #[track_caller]
 fn named_by_the_panel(name: &str) {
     let runbook = asset(&format!("{name}.yaml"));
     let samples = samples(name);
     let home = Blackstart::new();
     let file = failing(&home, &runbook, &samples);
-    let cause = |row: &str| {
-        let all = runbook["failures"].as_array().unwrap();
-        let row = all
-            .iter()
-            .find(|r| r["id"] == row)
-            .unwrap_or_else(|| panic!("{row}"));
-        row["cause"].as_str().unwrap().replace("${", "{")
+    let row = |id: &str| {
+        let mut all = runbook["failures"].as_array().unwrap().iter();
+        all.find(|r| r["id"] == id)
+            .unwrap_or_else(|| panic!("{id}"))
     };
     let mut wrong = Vec::new();
     for (i, sample) in samples.iter().enumerate().step_by(loops(9, 1)) {
         let run = home.run(&[&file, "--trust", "--go", &format!("p{i}")]);
         let incident = run.exits(1).incident();
         let (first, screen) = first_cause(&home, &incident, 1);
-        if !begins(&first, &cause(&sample.row)) {
+        let row = row(&sample.row);
+        let cause = row["cause"].as_str().unwrap().replace("${", "{");
+        let beginning: String = words(&cause).chars().take(60).collect();
+        // What a row knows by its step alone stands behind what the library reads in the output.
+        let reads = !row["match"]["output"].is_null();
+        let among = !(sample.first && reads) && first.contains(&beginning);
+        if !among && !begins(&first, &cause) {
             wrong.push(format!("{}\n{screen}", sample.name));
         }
     }
