@@ -254,19 +254,23 @@ triage:
   choices: [ { answer: Everything, go: [all] } ]
 ";
 
+/// An incident of a small runbook that has just begun, at the first question of its tree.
+fn just_begun(home: &Blackstart, runbook: &str, cols: u16) -> Terminal {
+    let runbook = home.write("runbook.yaml", runbook);
+    home.output(&["trust", &runbook]).exits(0);
+    let terminal = home.terminal(&["open", &runbook], cols, 24);
+    let person = Person(&terminal);
+    person.sees("Since when").presses("now").presses("\r");
+    person.sees("Everything").presses("\r");
+    terminal
+}
+
 #[test]
 fn keys_typed_into_a_stalled_terminal_start_at_most_one_step() {
     let home = Blackstart::new();
-    let runbook = home.write("presses.yaml", PRESSES);
-    home.output(&["trust", &runbook]).exits(0);
-    let mut terminal = home.terminal(&["open", &runbook], 80, 24);
+    let mut terminal = just_begun(&home, PRESSES, 80);
     let person = Person(&terminal);
-    person.sees("Since when").presses("now").presses("\r");
-    person
-        .sees("Everything")
-        .presses("\r")
-        .sees("Ready")
-        .presses("c");
+    person.sees("Ready").presses("c");
     person.sees("The first");
     // Typed while nothing is drawn: the program is stopped, as a stalled line would have it.
     let pid = terminal.pid();
@@ -324,16 +328,9 @@ triage:
 #[test]
 fn what_only_running_needs_is_asked_for_and_a_failed_step_that_was_passed_by_is_pointed_at() {
     let home = Blackstart::new();
-    let runbook = home.write("left-over.yaml", LEFT_OVER);
-    home.output(&["trust", &runbook]).exits(0);
-    let mut terminal = home.terminal(&["open", &runbook], 100, 24);
+    let mut terminal = just_begun(&home, LEFT_OVER, 100);
     let person = Person(&terminal);
-    person.sees("Since when").presses("now").presses("\r");
-    person
-        .sees("Everything")
-        .presses("\r")
-        .sees("Ready")
-        .presses("c");
+    person.sees("Ready").presses("c");
     person.runs("1 · It fails").sees("Likely cause of");
     // The second one waits for it, unless there is a reason.
     person.presses("\u{1b}").sees("2 Move it").presses("j");
@@ -403,12 +400,8 @@ failures:
 #[test]
 fn where_a_cause_leads_to_the_other_way_the_plan_goes_it() {
     let home = Blackstart::new();
-    let runbook = home.write("two-ways.yaml", TWO_WAYS);
-    home.output(&["trust", &runbook]).exits(0);
-    let mut terminal = home.terminal(&["open", &runbook], 100, 24);
+    let mut terminal = just_begun(&home, TWO_WAYS, 100);
     let person = Person(&terminal);
-    person.sees("Since when").presses("now").presses("\r");
-    person.sees("Everything").presses("\r");
     person.sees("From the backup").presses("\r");
     person.sees("Ready").presses("c");
     person

@@ -155,10 +155,14 @@ pub(crate) fn first_cause(home: &Blackstart, incident: &str, number: usize) -> (
     (first.to_owned(), screen)
 }
 
+/// As much of a cause as a panel is compared with.
+fn beginning(cause: &str) -> String {
+    words(cause).chars().take(60).collect()
+}
+
 /// Does a panel begin with this cause? Of a long one its beginning counts.
 pub(crate) fn begins(panel: &str, cause: &str) -> bool {
-    let beginning: String = words(cause).chars().take(60).collect();
-    panel.starts_with(&beginning)
+    panel.starts_with(&beginning(cause))
 }
 
 /// Every sample, or every so many of them: its cause stands in the panel, and first where the sample says so.
@@ -180,10 +184,9 @@ fn named_by_the_panel(name: &str) {
         let (first, screen) = first_cause(&home, &incident, 1);
         let row = row(&sample.row);
         let cause = row["cause"].as_str().unwrap().replace("${", "{");
-        let beginning: String = words(&cause).chars().take(60).collect();
         // What a row knows by its step alone stands behind what the library reads in the output.
         let reads = !row["match"]["output"].is_null();
-        let among = !(sample.first && reads) && first.contains(&beginning);
+        let among = !(sample.first && reads) && first.contains(&beginning(&cause));
         if !among && !begins(&first, &cause) {
             wrong.push(format!("{}\n{screen}", sample.name));
         }

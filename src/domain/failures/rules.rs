@@ -93,7 +93,7 @@ impl Rule {
 
     /// What its probe looks at, in words.
     pub fn looks_at(&self) -> Option<String> {
-        Some(self.probe.as_ref()?.label())
+        self.probe.as_ref().map(Check::label)
     }
 
     fn signatures(&self) -> impl Iterator<Item = &Signature> {

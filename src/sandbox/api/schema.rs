@@ -22,8 +22,7 @@ pub(super) fn mistyped(kind: &Kind, object: &Value) -> Option<String> {
     };
     let encoded = |pointer: &str| {
         let all = object.pointer(pointer)?.as_object()?.values();
-        let all = all.filter_map(Value::as_str);
-        let mut all = all;
+        let mut all = all.filter_map(Value::as_str);
         let wrong = all.find(|text| from_base64(text).is_none())?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "+/=\r\n".contains(c);
         let at = wrong.find(|c| !plain(c)).unwrap_or(wrong.len());
@@ -198,10 +197,8 @@ pub(super) fn check(schema: &Value, value: &Value, at: &str, causes: &mut Vec<Ca
             }
         }
         for (key, inner) in all {
-            let known = schema["properties"].get(key);
-            let known = known.or(schema["additionalProperties"]
-                .as_object()
-                .map(|_| &schema["additionalProperties"]));
+            let more = Some(&schema["additionalProperties"]).filter(|m| m.is_object());
+            let known = schema["properties"].get(key).or(more);
             if let Some(known) = known {
                 check(known, inner, &below(key), causes);
             }
