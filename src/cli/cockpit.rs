@@ -349,13 +349,7 @@ fn show(
     runtime.shutdown_background();
     match ended? {
         Ended::Enter(incident) => Err(drill::enter(settings, &root, &incident)),
-        other => Ok(farewell(other)),
-    }
-}
-
-/// What goes on, and how to come back: said on the normal screen.
-fn farewell(ended: Ended) -> Exit {
-    match ended {
+        // What goes on, and how to come back: said on the normal screen.
         Ended::Quit { running, incident } => {
             if !running.is_empty() {
                 super::say(&format!("{} goes on running", running.join(", ")));
@@ -363,10 +357,9 @@ fn farewell(ended: Ended) -> Exit {
             if let Some(id) = incident {
                 super::say(&format!("blackstart resume {id}"));
             }
-            Exit::Done
+            Ok(Exit::Done)
         }
-        Ended::Enter(_) => Exit::Done,
-        Ended::Hangup | Ended::Signal(_) => Exit::PersonNeeded,
+        Ended::Hangup | Ended::Signal(_) => Ok(Exit::PersonNeeded),
     }
 }
 

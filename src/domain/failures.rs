@@ -129,10 +129,14 @@ impl<'r> LookUp<'r> {
             .is_some_and(|tool| rule.tools.iter().any(|t| t == tool));
         let step = rule.step.iter().any(|name| names_step(evidence.step, name));
         let mut parts = Vec::new();
+        let silent = rule.output.is_empty() && rule.all.is_empty();
+        if rule.own && (silent || !found.is_empty()) {
+            parts.push(("a row of this runbook", 100.0));
+        }
         if found.is_empty() {
             // By its signatures alone, or by its code where that means something without them; a row with
             // signatures is not suggested by its step, which every failure of that step would do.
-            let by_step = step && rule.output.is_empty() && rule.all.is_empty();
+            let by_step = step && silent;
             let by_code = exit && (rule.own || tool || code.is_some_and(|c| c >= 124));
             if !by_step && !by_code {
                 return None;
@@ -142,9 +146,6 @@ impl<'r> LookUp<'r> {
                 rule.sure.score() / 4.0,
             ));
         } else {
-            if rule.own {
-                parts.push(("a row of this runbook", 100.0));
-            }
             parts.push((rule.sure.as_str(), rule.sure.score()));
             if rule.own {
                 // Whoever wrote them chose each signature for this platform: their number decides.

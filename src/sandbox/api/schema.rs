@@ -85,42 +85,31 @@ const OPEN: &str = "x-kubernetes-preserve-unknown-fields";
 
 /// Takes away what a schema does not know. What every object has stays.
 pub(super) fn prune(schema: &Value, object: &mut Value) {
-    let whole = object.as_object_mut();
-    for (field, value) in whole.into_iter().flatten() {
-        match schema["properties"].get(field) {
-            Some(inner) if field != "metadata" => prune_inside(inner, value),
-            Some(_) | None => {}
-        }
-    }
-    if schema[OPEN] != true
-        && let Some(all) = object.as_object_mut()
-    {
-        let common = ["apiVersion", "kind", "metadata"];
-        all.retain(|k, _| common.contains(&k.as_str()) || schema["properties"].get(k).is_some());
-    }
+    prune_inside(schema, object, true);
 }
 
-fn prune_inside(schema: &Value, value: &mut Value) {
+/// A whole object keeps what every object has, whatever its schema says.
+fn prune_inside(schema: &Value, value: &mut Value, whole: bool) {
     match value {
         Value::Object(all) => {
             let (known, more) = (&schema["properties"], &schema["additionalProperties"]);
+            let common = |k: &str| whole && ["apiVersion", "kind", "metadata"].contains(&k);
             if schema[OPEN] != true && !more.is_object() && more != true {
-                let whole = schema["x-kubernetes-embedded-resource"] == true;
-                let common = ["apiVersion", "kind", "metadata"];
-                let common = |k: &str| whole && common.contains(&k);
                 all.retain(|k, _| known.get(k).is_some() || common(k));
             }
-            for (field, inner) in all {
-                match known.get(field) {
-                    Some(below) => prune_inside(below, inner),
-                    None if more.is_object() => prune_inside(more, inner),
-                    None => {}
+            for (field, inner) in all.iter_mut().filter(|(k, _)| !common(k)) {
+                let below = known.get(field);
+                if let Some(below) = below.or(more.is_object().then_some(more)) {
+                    let whole = below["x-kubernetes-embedded-resource"] == true;
+                    prune_inside(below, inner, whole);
                 }
             }
         }
         Value::Array(items) => {
+            let below = &schema["items"];
+            let whole = below["x-kubernetes-embedded-resource"] == true;
             for item in items {
-                prune_inside(&schema["items"], item);
+                prune_inside(below, item, whole);
             }
         }
         _ => {}

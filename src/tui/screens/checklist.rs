@@ -13,6 +13,7 @@ use crate::{
         decide::Command,
         event::Outcome,
         incident::{Attempt, Pin, PlannedStep, StepState},
+        plan::Chosen,
     },
     tui::{
         keymap::{Action, Place},
@@ -60,6 +61,8 @@ pub(crate) struct Checklist {
     starting: Option<String>,
     /// Steps that were seen not to be done yet: they need all their values now.
     seen_undone: BTreeSet<String>,
+    /// What was put into the plan: its first step is chosen once it is there.
+    going: Option<Chosen>,
     /// What to say when it was done.
     asked: Option<(Token, &'static str)>,
 }
@@ -96,6 +99,7 @@ impl Checklist {
             in_the_way: None,
             starting: None,
             seen_undone: BTreeSet::new(),
+            going: None,
             asked: None,
         }
     }
@@ -325,6 +329,7 @@ impl Screen for Checklist {
             self.chosen = first.map(|s| s.plan.step.clone());
         }
         self.follow_plan(at);
+        self.go_there(at);
         self.tell_causes(at);
         if let Some(want) = self.tell_what_is_in_the_way(at) {
             return want;
@@ -470,6 +475,7 @@ impl Screen for Checklist {
                 match result {
                     Ok(()) => Want::Say(done.to_owned()),
                     Err(refusal) => {
+                        self.going = None;
                         let why = text::plain(&refusal.to_string());
                         self.above = Above::Message("That was refused".to_owned(), why);
                         Want::Draw

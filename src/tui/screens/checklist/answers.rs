@@ -43,7 +43,8 @@ impl Checklist {
                     Some(_) => "the plan goes the other way; recorded",
                     None => "added to the plan",
                 };
-                let go = Chosen::with(&at.incident.go, [chosen]);
+                let go = Chosen::with(&at.incident.go, [chosen.clone()]);
+                self.going = Some(chosen);
                 self.wish(Command::Plan { go }, said)
             }
             Above::Message(..) | Above::Nothing => Want::Draw,
@@ -183,6 +184,23 @@ impl Checklist {
         let free = matches!(self.above, Above::Nothing);
         if let (true, Some(next)) = (ended && done && free, at.incident.next_step()) {
             self.choose(&next.plan.step);
+        }
+    }
+
+    /// What was put into the plan is there now: its first step is chosen; never started.
+    pub(super) fn go_there(&mut self, at: &View) {
+        let incident = &at.incident;
+        let is_planned = |c: &mut Chosen| incident.go.contains(&c.name());
+        let Some(chosen) = self.going.take_if(is_planned) else {
+            return;
+        };
+        let first = incident.steps.iter().find(|s| {
+            s.plan.procedure == chosen.procedure
+                && s.state() == StepState::Pending
+                && incident.waits_for(s).is_empty()
+        });
+        if let Some(step) = first.or_else(|| incident.next_step()) {
+            self.choose(&step.plan.step);
         }
     }
 
