@@ -33,6 +33,8 @@ struct OnHand {
 /// Shows what the plan needs, and takes what is missing.
 pub(crate) struct Ready {
     cursor: Cursor,
+    /// The row under the cursor: it stays chosen when rows come above it.
+    chosen: Option<Item>,
     tools: Vec<(String, Option<PathBuf>)>,
     on_hand: Vec<OnHand>,
     systems: Token,
@@ -62,6 +64,7 @@ impl Ready {
             .collect();
         let mut ready = Self {
             cursor: Cursor::default(),
+            chosen: None,
             tools: items::tools(at),
             on_hand,
             systems: Token::new(),
@@ -74,11 +77,21 @@ impl Ready {
             asked: None,
             touched: false,
         };
-        let all = items(&ready, at);
+        let mut all = items(&ready, at);
         let open = all.iter().position(|i| i.is_missing(at));
         let last = all.len().saturating_sub(1);
         ready.cursor = Cursor::on(open.unwrap_or(last));
+        ready.chosen = Some(all.swap_remove(ready.cursor.at));
         ready
+    }
+
+    /// The rows as they are now, with the cursor on the one that was chosen.
+    fn items(&mut self, at: &View) -> Vec<Item> {
+        let all = items(self, at);
+        if let Some(now) = all.iter().position(|i| Some(i) == self.chosen.as_ref()) {
+            self.cursor.at = now;
+        }
+        all
     }
 
     fn look(&mut self, at: &View) -> Want {
@@ -144,8 +157,7 @@ impl Ready {
                 command: Command::AcceptIdentity { system },
             });
         }
-        let all = items(self, at);
-        match all.get(self.cursor.at) {
+        match self.items(at).get(self.cursor.at) {
             Some(Item::Value(name)) => {
                 let value = Value::new(name, at);
                 let want = value.opened(at);
@@ -195,6 +207,13 @@ impl Screen for Ready {
         }
     }
 
+    fn idle(&self, at: &View) -> Vec<Action> {
+        match identity::waiting(at) {
+            Some(_) => Vec::new(),
+            None => vec![Action::Identity],
+        }
+    }
+
     fn focus(&self) -> String {
         let value = self.value.as_ref().map(|v| v.name.as_str());
         format!("{value:?} {:?}", self.confirm)
@@ -223,7 +242,8 @@ impl Screen for Ready {
     fn draw(&mut self, frame: &mut Frame<'_>, area: Rect, at: &View) {
         let inner = pane::pane(frame, area, "Ready?", true, at.theme);
         let cells = usize::from(inner.width);
-        let rows: Vec<Line<'static>> = items(self, at)
+        let rows: Vec<Line<'static>> = self
+            .items(at)
             .iter()
             .map(|item| item.line(self, at, cells))
             .collect();
@@ -257,17 +277,17 @@ impl Screen for Ready {
                 }
                 None => Want::Say("no target waits to be confirmed".to_owned()),
             },
-            Action::Tick => match items(self, at).get(self.cursor.at) {
+            Action::Tick => match self.items(at).get(self.cursor.at) {
                 Some(Item::OnHand(i)) => self.tick(*i),
                 Some(_) | None => Want::Nothing,
             },
             other => {
-                let len = items(self, at).len();
-                if self.cursor.act(other, len) {
-                    Want::Draw
-                } else {
-                    Want::Nothing
+                let mut all = self.items(at);
+                if !self.cursor.act(other, all.len()) {
+                    return Want::Nothing;
                 }
+                self.chosen = Some(all.swap_remove(self.cursor.at));
+                Want::Draw
             }
         }
     }
@@ -360,6 +380,21 @@ mod tests {
                 command: Command::AcceptIdentity { .. },
                 ..
             })
+        ));
+    }
+
+    #[test]
+    fn the_chosen_row_stays_chosen_when_rows_come_above_it() {
+        let at = planned();
+        let mut ready = Ready::new(&at);
+        assert!(matches!(ready.act(Action::Bottom, &at), Want::Draw));
+        let before = ready.cursor.at;
+        ready.warnings.push("something that hurts".to_owned());
+        fixture::draw(100, 50, |frame, area| ready.draw(frame, area, &at));
+        assert!(ready.cursor.at > before);
+        assert!(matches!(
+            ready.act(Action::Choose, &at),
+            Want::Onward(Place::Checklist)
         ));
     }
 

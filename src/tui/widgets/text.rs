@@ -105,10 +105,9 @@ fn wrap_line(line: &str, cells: usize, out: &mut Vec<String>) {
 
 /// Wrapped lines in one style.
 pub(crate) fn wrapped(text: &str, cells: usize, style: Style) -> Vec<Line<'static>> {
-    wrap(text, cells)
-        .into_iter()
-        .map(|line| Line::from(Span::styled(line, style)))
-        .collect()
+    let words = text.trim_start_matches(' ');
+    let indent = &text[..text.len() - words.len()];
+    labelled(indent, words, cells, style, style)
 }
 
 /// A word before a wrapped text; further lines are indented below it.

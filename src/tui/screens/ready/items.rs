@@ -20,6 +20,7 @@ use ratatui::text::{Line, Span};
 use std::{collections::BTreeSet, path::PathBuf};
 
 /// One row.
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Item {
     Head(&'static str),
     Value(String),
