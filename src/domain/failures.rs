@@ -108,11 +108,15 @@ impl<'r> LookUp<'r> {
         evidence: &Evidence<'_>,
     ) -> Option<Judged<'r>> {
         let rule = &set.rules()[number];
-        let [output, all, unless] = set.numbers(number);
+        let [output, all, unless, healed] = set.numbers(number);
         if unless.into_iter().any(|s| hits.get(s).is_some()) {
             return None;
         }
-        let mut found: Vec<&Hit> = output.filter_map(|s| hits.get(s)).collect();
+        let healed = healed.filter_map(|s| hits.get(s)?.numbers.last()).max();
+        // A wait that ended well: what failed before it is over.
+        let is_over = |hit: &&Hit| hit.numbers.last().is_some_and(|n| Some(n) < healed);
+        let found = output.filter_map(|s| hits.get(s));
+        let mut found: Vec<&Hit> = found.filter(|hit| !is_over(hit)).collect();
         let mut distinct = found.len();
         let together: Option<Vec<&Hit>> = all.map(|s| hits.get(s)).collect();
         if let Some(together) = together.filter(|t| !t.is_empty() && near(t)) {

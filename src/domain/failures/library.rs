@@ -119,6 +119,7 @@ fn read_row(r: &mut Reader, node: &Node, tool: &str) -> Option<Rule> {
         output: Vec::new(),
         all: Vec::new(),
         unless: Vec::new(),
+        healed: Vec::new(),
         exit: Vec::new(),
         step: Vec::new(),
         go: None,
@@ -129,6 +130,7 @@ fn read_row(r: &mut Reader, node: &Node, tool: &str) -> Option<Rule> {
         rule.output = signatures(r, &mut matches, "output");
         rule.all = signatures(r, &mut matches, "all");
         rule.unless = signatures(r, &mut matches, "unless");
+        rule.healed = signatures(r, &mut matches, "healed");
         rule.exit = matches.codes(r, "exit");
         matches.done(r);
     }
@@ -181,7 +183,7 @@ mod tests {
                 rule.id
             );
             let all = rule.output.iter().chain(&rule.all).chain(&rule.unless);
-            for signature in all {
+            for signature in all.chain(&rule.healed) {
                 let why = format!(
                     "{}: {} has no text to search for",
                     rule.id,

@@ -59,6 +59,8 @@ pub struct Rule {
     pub all: Vec<Signature>,
     /// None of these.
     pub unless: Vec<Signature>,
+    /// None of these on a later line than what matches.
+    pub healed: Vec<Signature>,
     pub exit: Vec<i64>,
     pub step: Vec<String>,
     pub probe: Option<Check>,
@@ -83,6 +85,7 @@ impl Rule {
                 .collect(),
             all: Vec::new(),
             unless: Vec::new(),
+            healed: Vec::new(),
             exit: row.matches.exit.clone(),
             step: row.matches.step.iter().map(|s| s.text.clone()).collect(),
             probe: row.probe.clone(),
@@ -97,7 +100,8 @@ impl Rule {
     }
 
     fn signatures(&self) -> impl Iterator<Item = &Signature> {
-        self.output.iter().chain(&self.all).chain(&self.unless)
+        let by_place = self.output.iter().chain(&self.all).chain(&self.unless);
+        by_place.chain(&self.healed)
     }
 }
 
@@ -165,12 +169,14 @@ impl RuleSet {
         &self.rules
     }
 
-    /// The numbers of a rule's signatures: any of, all of, none of.
-    pub fn numbers(&self, rule: usize) -> [std::ops::Range<usize>; 3] {
+    /// The numbers of a rule's signatures: any of, all of, none of, none of later.
+    pub fn numbers(&self, rule: usize) -> [std::ops::Range<usize>; 4] {
         let (first, of) = (self.firsts[rule], &self.rules[rule]);
         let second = first + of.output.len();
         let third = second + of.all.len();
-        [first..second, second..third, third..third + of.unless.len()]
+        let fourth = third + of.unless.len();
+        let end = fourth + of.healed.len();
+        [first..second, second..third, third..fourth, fourth..end]
     }
 
     /// There is much to search: worth a tenth of a second beforehand.

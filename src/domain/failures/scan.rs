@@ -345,12 +345,16 @@ fn length(signature: &Signature, text: &str) -> Option<usize> {
     (!only_tells(text)).then_some(found.len())
 }
 
-/// Comments of a configuration and the options of a help text tell of failures that are none.
+/// Comments of a configuration, the options of a help text, what was skipped on purpose, the names of tests,
+/// the rows of a table and the heads of commits tell of failures that are none.
 fn only_tells(line: &str) -> bool {
     static TELLS: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(concat!(
             r"^\s*(#\s|#[a-z_.-]+\s*=|;\s",
-            r"|(-\w,?\s+)?--[a-z][\w-]*(=\S+|\s[A-Z]+)?(\s{2,}|\s+:\s))"
+            r"|(-\w,?\s+)?--[a-z][\w-]*(=\S+|\s[A-Z]+)?(\s{2,}|\s+:\s)",
+            r"|\d+ +\| |test_\w+ \([\w.]+\) \.\.\. |\S+::test_\w+(\[.*\])? PASSED",
+            r"|[0-9a-f]{7,12} (build|chore|ci|docs|feat|fix|perf|refactor|revert|style|test)(\([\w-]+\))?!?: )",
+            r"|NOTICE: .{1,400}, skipping"
         ))
         .expect("a valid expression")
     });
@@ -408,6 +412,10 @@ mod tests {
             "# error max clients reached",
             "#timeout = max clients reached",
             "  --limit=N    what to do when max clients reached",
+            "NOTICE:  table \"max clients reached\" does not exist, skipping",
+            "test_max_clients_reached (all.Limits) ... max clients reached",
+            "  3 | max clients reached",
+            "590ee65 docs: what to do when max clients reached",
         ] {
             assert!(scan(&set, line.as_bytes()).get(0).is_none(), "{line}");
         }
