@@ -22,11 +22,12 @@ use crate::{
         folder::{Folder, Order, State},
         launch, scenario,
     },
+    tui,
 };
 use serde_json::Value;
 use std::{
     ffi::{OsStr, OsString},
-    os::unix::process::CommandExt,
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -199,6 +200,7 @@ impl Sandbox {
     }
 
     fn run(mut command: Command) -> Result<u8, Failure> {
+        let before = tui::Before::now();
         let status = command.status();
         let status = status.map_err(|e| {
             Failure::new(
@@ -207,6 +209,9 @@ impl Sandbox {
                 "",
             )
         })?;
+        if status.signal().is_some() {
+            before.give_back();
+        }
         Ok(u8::try_from(status.code().unwrap_or(3)).unwrap_or(1))
     }
 

@@ -34,6 +34,8 @@ use crate::{
 use color_eyre::eyre::{WrapErr, eyre};
 use std::time::Duration;
 
+pub(crate) use terminal::Before;
+
 /// Where the cockpit begins.
 pub enum StartAt {
     Home,

@@ -20,6 +20,7 @@ use rustix::{
     io::Errno,
     process::{Signal, getpid, kill_process},
     stdio,
+    termios::{OptionalActions, Termios, isatty, tcgetattr, tcsetattr},
 };
 use std::{
     cell::RefCell,
@@ -195,6 +196,24 @@ fn leave() {
         let _ = send(&out);
     }
     let _ = disable_raw_mode();
+}
+
+/// A terminal as it was before another process took it.
+pub(crate) struct Before(Option<Termios>);
+
+impl Before {
+    pub(crate) fn now() -> Self {
+        let both = isatty(stdio::stdin()) && isatty(stdio::stdout());
+        Self(both.then(|| tcgetattr(stdio::stdin()).ok()).flatten())
+    }
+
+    /// That process died without giving the terminal back.
+    pub(crate) fn give_back(&self) {
+        if let Some(modes) = &self.0 {
+            leave();
+            let _ = tcsetattr(stdio::stdin(), OptionalActions::Now, modes);
+        }
+    }
 }
 
 /// Writes all of it. Not through `std::io::stdout`, whose panics and line buffer do not belong here.

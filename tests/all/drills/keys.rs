@@ -506,6 +506,8 @@ fn a_drill_goes_on_when_its_cockpit_was_killed_while_a_step_ran() {
     up.terminal.wait(SCREEN);
     let screen = up.terminal.screen();
     assert!(screen.contains("blackstart resume"), "{screen}");
+    // The killed cockpit could not give the terminal back; the drill does.
+    assert_eq!(up.terminal.modes(), (false, false), "{screen}");
 
     // Home leads back into the sandbox, too.
     up.terminal = up.drill.home.terminal::<&str>(&[], 120, 40);
