@@ -278,9 +278,10 @@ fn a_step_that_still_runs_says_what_its_output_means_and_what_it_waits_for() {
     let home = Blackstart::new();
     let refused =
         "psql: error: connection to server at \"127.0.0.1\", port 6 failed: Connection refused";
-    // It goes on when the test opens the other end of its pipe.
+    // It goes on when the test opens the other end of a pipe; each is used once, since its reader could meet
+    // the writer of the time before.
     let step = json!({ "id": "s", "title": "Try", "danger": "none",
-        "run": format!("mkfifo go-on\nfor _ in 1 2 3; do echo '{refused}'; done\nread -r _ <go-on\nprintf 'Password for user app: '\nread -r _ <go-on\n") });
+        "run": format!("mkfifo go-on end\nfor _ in 1 2 3; do echo '{refused}'; done\nread -r _ <go-on\nprintf 'Password for user app: '\nread -r _ <end\n") });
     let file = runbook(&home, &[step], &[]);
     home.output(&["trust", &file]).exits(0);
     let mut terminal = home.terminal(&["open", &file], 100, 30);
@@ -294,14 +295,14 @@ fn a_step_that_still_runs_says_what_its_output_means_and_what_it_waits_for() {
     }
     let screen = terminal.wait_for_text("says   .*(?s).*refuse", PATIENCE);
     assert!(screen.contains("(3 times)"), "{screen}");
-    let pipe = Path::new(&file).with_file_name("go-on");
-    let go_on = || {
+    let write_to = |pipe: &str| {
+        let pipe = Path::new(&file).with_file_name(pipe);
         let mut pipe = OpenOptions::new().write(true).open(&pipe).unwrap();
         pipe.write_all(b"\n").unwrap();
     };
-    go_on();
+    write_to("go-on");
     terminal.wait_for_text("WAITS  for an answer: Password for user app", PATIENCE);
-    go_on();
+    write_to("end");
     // It has ended with 0 all the same; recovered or not, that is said first.
     terminal.wait_for_text("It ended with 0, and its output says", PATIENCE);
     pause(MOMENT);
