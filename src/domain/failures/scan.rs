@@ -352,7 +352,7 @@ fn only_tells(line: &str) -> bool {
         Regex::new(concat!(
             r"^\s*(#\s|#[a-z_.-]+\s*=|;\s",
             r"|(-\w,?\s+)?--[a-z][\w-]*(=\S+|\s[A-Z]+)?(\s{2,}|\s+:\s)",
-            r"|\d+ +\| |test_\w+ \([\w.]+\) \.\.\. |\S+::test_\w+(\[.*\])? PASSED",
+            r"|-+\+[-+]+|\d+ +\| |test_\w+ \([\w.]+\) \.\.\. |\S+::test_\w+(\[.*\])? PASSED",
             r"|[0-9a-f]{7,12} (build|chore|ci|docs|feat|fix|perf|refactor|revert|style|test)(\([\w-]+\))?!?: )",
             r"|NOTICE: .{1,400}, skipping"
         ))
