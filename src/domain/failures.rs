@@ -262,6 +262,49 @@ mod tests {
         }
     }
 
+    fn of_library(keys: &str) -> RuleSet {
+        let text = format!(
+            "tool: x\nfailures:\n  - {{ id: lib, symptom: s, cause: c, fix: f, source: o, sure: certain, match: {{ {keys} }} }}\n"
+        );
+        RuleSet::new(library::read(text.as_bytes()).expect("a row"))
+    }
+
+    #[test]
+    fn a_row_of_the_runbook_without_signatures_stands_before_the_library() {
+        let own = RuleSet::of_runbook(&[
+            row("by-step", &[], &[], &["restore"]),
+            row("by-code", &["xyz"], &[1], &[]),
+        ]);
+        let library = of_library("output: ['no backup']");
+        let mut look_up = LookUp::new([&own, &library]);
+        look_up.line(&Clean::line("there is no backup"));
+        let evidence = Evidence {
+            step: "postgres/restore",
+            exit_code: Some(1),
+            ..Evidence::default()
+        };
+        let rows: Vec<String> = look_up
+            .causes(&evidence)
+            .into_iter()
+            .map(|c| c.row)
+            .collect();
+        // The code alone of a row that has signatures says little: it is no reason to come first.
+        assert_eq!(rows, ["by-step", "lib", "by-code"]);
+    }
+
+    #[test]
+    fn what_ended_well_later_is_no_cause_and_what_fails_after_it_is() {
+        let set = of_library("output: ['refused'], healed: ['is up']");
+        let named = |log: &str| {
+            let mut look_up = LookUp::new([&set]);
+            look_up.block(log.as_bytes());
+            !look_up.causes(&Evidence::default()).is_empty()
+        };
+        assert!(named("refused\nrefused\n"));
+        assert!(!named("refused\nrefused\nis up\n"));
+        assert!(named("refused\nis up\nrefused\n"));
+    }
+
     fn causes(
         rows: &[FailureRow],
         log: &[&str],
