@@ -115,10 +115,10 @@ impl<'r> LookUp<'r> {
         let healed = healed.filter_map(|s| hits.get(s)?.numbers.last()).max();
         // A wait that ended well: what failed before it is over.
         let is_over = |hit: &&Hit| hit.numbers.last().is_some_and(|n| Some(n) < healed);
-        let found = output.filter_map(|s| hits.get(s));
-        let mut found: Vec<&Hit> = found.filter(|hit| !is_over(hit)).collect();
+        let standing = |signature| hits.get(signature).filter(|hit| !is_over(hit));
+        let mut found: Vec<&Hit> = output.filter_map(standing).collect();
         let mut distinct = found.len();
-        let together: Option<Vec<&Hit>> = all.map(|s| hits.get(s)).collect();
+        let together: Option<Vec<&Hit>> = all.map(standing).collect();
         if let Some(together) = together.filter(|t| !t.is_empty() && near(t)) {
             distinct += 1;
             found.extend(together);

@@ -294,8 +294,7 @@ impl Screen for Checklist {
     fn idle(&self, at: &View) -> Vec<Action> {
         match &self.above {
             Above::Causes(causes) => causes.idle(at),
-            _ if identity::waiting(at).is_none() => vec![Action::Identity],
-            _ => Vec::new(),
+            _ => identity::idle(at),
         }
     }
 

@@ -4,6 +4,7 @@ use super::View;
 use crate::{
     domain::event::{Identity, PinnedBy},
     tui::{
+        keymap::Action,
         theme::{Mark, Role, Theme},
         widgets::text,
     },
@@ -20,6 +21,14 @@ pub(super) fn waiting(at: &View) -> Option<String> {
             .find(|(_, p)| p.identity.is_some() && p.by == PinnedBy::FirstContact)
     };
     moved.or_else(unconfirmed).map(|(name, _)| name.clone())
+}
+
+/// The key that would lead nowhere while no target waits.
+pub(super) fn idle(at: &View) -> Vec<Action> {
+    match waiting(at) {
+        Some(_) => Vec::new(),
+        None => vec![Action::Identity],
+    }
 }
 
 /// What is shown before Enter confirms it. A line that differs is marked, not only coloured.

@@ -208,10 +208,7 @@ impl Screen for Ready {
     }
 
     fn idle(&self, at: &View) -> Vec<Action> {
-        match identity::waiting(at) {
-            Some(_) => Vec::new(),
-            None => vec![Action::Identity],
-        }
+        identity::idle(at)
     }
 
     fn focus(&self) -> String {
