@@ -79,9 +79,10 @@ own_tools() {
   if [ "$what" = torture ]; then clients; fi
 }
 
-# tool, where Debian hides it when it is not on the PATH, package
+# tool (or a file), where Debian hides it when it is not on the PATH, package
 drill_needs='
 cc           /usr/bin                    gcc
+stdlib.h     /usr/include                libc6-dev
 initdb       /usr/lib/postgresql/15/bin  postgresql
 psql         /usr/bin                    postgresql-client
 pgbackrest   /usr/bin                    pgbackrest
@@ -129,7 +130,7 @@ fi
 missing=$(
   echo "$needs" | while read -r tool folder package; do
     [ -n "$tool" ] || continue
-    if ! command -v "$tool" >/dev/null 2>&1 && ! [ -x "$folder/$tool" ]; then
+    if ! command -v "$tool" >/dev/null 2>&1 && ! [ -e "$folder/$tool" ]; then
       echo "$package"
     fi
   done | sort -u

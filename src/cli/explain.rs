@@ -110,6 +110,9 @@ fn show(log: Option<&Path>, judged: &[Judged<'_>], several: bool, wanted: &Wante
     }
     if judged.is_empty() {
         say("no row of the failure library matches");
+        if wanted.tool.is_none() || wanted.exit.is_none() {
+            say("  → with the tool and its exit code more is known: --tool NAME --exit N");
+        }
         return;
     }
     let shown: Vec<String> = judged
