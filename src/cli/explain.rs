@@ -180,7 +180,7 @@ fn as_json(judged: &Judged<'_>, why: bool) -> serde_json::Value {
         .map(|(n, text)| json!({"n": n, "text": text}))
         .collect();
     let mut value = json!({
-        "cause": rule.cause,
+        "cause": judged.cause(),
         "fix": rule.fix,
         "score": (judged.score * 10.0).round() / 10.0,
         "tool": rule.tools.first(),
@@ -203,7 +203,7 @@ fn as_json(judged: &Judged<'_>, why: bool) -> serde_json::Value {
 
 fn as_text(place: usize, judged: &Judged<'_>, why: bool) -> String {
     let rule = judged.rule;
-    let mut out = format!("{place}  {}", rule.cause);
+    let mut out = format!("{place}  {}", judged.cause());
     for (n, text) in &judged.lines {
         let text: String = text.as_str().chars().take(300).collect();
         match n {

@@ -10,11 +10,14 @@ pub mod search;
 pub mod signature;
 
 use super::{event::Cause, event::Line, runbook::names_step, text::Clean};
-use rules::{Rule, RuleSet};
+use rules::{Rule, RuleSet, Sure};
 use scan::{Hit, Hits, scan};
+use std::borrow::Cow;
 
 /// How far apart lines may be that belong together: an error and its hint.
 const NEAR: u64 = 40;
+/// A command that fails ends with what it says of it: so near to the end its own words are looked for.
+const LAST: u64 = 8;
 /// How many lines are shown as proof.
 const SHOWN: usize = 6;
 
@@ -97,6 +100,9 @@ impl<'r> LookUp<'r> {
             all.extend(rules.filter_map(|rule| self.judge(set, hits, rule, evidence)));
         }
         all.sort_by(|a, b| b.score.total_cmp(&a.score));
+        // The tool's own words stand there where nothing knows more, and once.
+        let mut known = all.iter().any(|j| j.rule.sure > Sure::Consequence);
+        all.retain(|j| j.rule.sure != Sure::Said || !std::mem::replace(&mut known, true));
         all
     }
 
@@ -127,6 +133,12 @@ impl<'r> LookUp<'r> {
             .exit_code
             .or(evidence.signal.map(|s| 128 + s))
             .map(i64::from);
+        if rule.sure == Sure::Said {
+            let latest = found.iter().filter_map(|hit| hit.numbers.last()).max();
+            if code == Some(0) || latest.is_none_or(|n| n + LAST <= self.lines) {
+                return None;
+            }
+        }
         let exit = code.is_some_and(|code| rule.exit.contains(&code));
         let tool = evidence
             .tool
@@ -213,12 +225,18 @@ fn proof(hits: &[&Hit]) -> Vec<(Option<u64>, Clean)> {
 }
 
 impl Judged<'_> {
+    /// The cause that its row names, with the tool's own words where it repeats them.
+    pub fn cause(&self) -> Cow<'_, str> {
+        self.rule
+            .cause_of(self.lines.iter().map(|(_, text)| text.as_str()))
+    }
+
     pub fn into_cause(self) -> Cause {
         let rule = self.rule;
         let last = self.lines.last().cloned();
         Cause {
             row: rule.id.clone(),
-            cause: Clean::new(&rule.cause),
+            cause: Clean::new(&self.cause()),
             fix: Clean::new(&rule.fix),
             source: Clean::line(&rule.source),
             line: last.as_ref().and_then(|(n, _)| *n),
@@ -303,6 +321,48 @@ mod tests {
         assert!(named("refused\nrefused\n"));
         assert!(!named("refused\nrefused\nis up\n"));
         assert!(named("refused\nis up\nrefused\n"));
+    }
+
+    #[test]
+    fn what_a_tool_says_is_repeated_where_no_row_knows_more_and_it_failed() {
+        let set = {
+            let keys = |id: &str, cause: &str, sure: &str, output: &str| {
+                format!(
+                    "  - {{ id: {id}, symptom: s, cause: '{cause}', fix: f, source: o, sure: {sure}, match: {{ output: ['{output}'] }} }}\n"
+                )
+            };
+            let text = [
+                "tool: x\nfailures:\n".to_owned(),
+                keys("known", "known", "possible", "disk full"),
+                keys("broke", "broke", "consequence", "it broke"),
+                keys("says", "It says: ${said}", "said", "ERROR: (?P<said>.+)"),
+                keys("ends", "It ends: ${said}", "said", "(?P<said>ERROR.+)"),
+            ];
+            RuleSet::new(library::read(text.concat().as_bytes()).expect("rows"))
+        };
+        let named = |log: &str, exit_code| {
+            let mut look_up = LookUp::new([&set]);
+            look_up.block(log.as_bytes());
+            let evidence = Evidence {
+                exit_code,
+                ..Evidence::default()
+            };
+            let causes = look_up.causes(&evidence);
+            causes
+                .iter()
+                .map(|c| c.cause.as_str().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let log = "ERROR: no frob.\n";
+        assert_eq!(named(log, Some(1)), ["It says: no frob"]);
+        assert_eq!(
+            named("ERROR: no frob\nit broke\n", None),
+            ["It says: no frob", "broke"]
+        );
+        assert_eq!(named("ERROR: no frob\ndisk full\n", Some(1)), ["known"]);
+        // A command that ended well has said it of something else; so has one that went on for long.
+        assert!(named(log, Some(0)).is_empty());
+        assert!(named(&format!("{log}{}", "fine\n".repeat(8)), Some(1)).is_empty());
     }
 
     fn causes(

@@ -233,7 +233,7 @@ fn steps(incident: &Incident, out: &mut String) -> Done {
                     writeln!(out, "  (line {n}: {})", line(text.as_str()))?;
                 }
             }
-            if attempt.causes.as_ref().is_some_and(Vec::is_empty) {
+            if attempt.is_unmatched() {
                 writeln!(
                     out,
                     "- No row of the failure table matches: one should be written."

@@ -240,10 +240,10 @@ fn unmatched(incident: &Incident) -> Vec<Unmatched> {
                 .ending
                 .as_ref()
                 .filter(|e| matches!(e.outcome, Outcome::Failed | Outcome::TimedOut));
-            let (Some(ending), Some(causes)) = (failed, &attempt.causes) else {
+            let Some(ending) = failed else {
                 continue;
             };
-            if causes.is_empty() {
+            if attempt.is_unmatched() {
                 out.push(Unmatched {
                     step: step.plan.step.clone(),
                     reason: ending.reason.clone(),

@@ -3,11 +3,16 @@
 use super::signature::Signature;
 use crate::domain::runbook::{Check, FailureRow};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-use std::{collections::HashMap, sync::OnceLock};
+use std::{borrow::Cow, collections::HashMap, sync::OnceLock};
+
+/// Stands in a cause for what the group `said` of its signature has matched.
+const SAID: &str = "${said}";
 
 /// How much the line itself says about the cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sure {
+    /// Nothing beside the tool's own words, which the row repeats: for messages that no other row knows.
+    Said,
     /// Only that something failed: whatever else is found explains it.
     Consequence,
     Possible,
@@ -17,11 +22,12 @@ pub enum Sure {
 }
 
 impl Sure {
-    pub const WORDS: [(&'static str, Self); 4] = [
+    pub const WORDS: [(&'static str, Self); 5] = [
         ("certain", Self::Certain),
         ("likely", Self::Likely),
         ("possible", Self::Possible),
         ("consequence", Self::Consequence),
+        ("said", Self::Said),
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -30,6 +36,7 @@ impl Sure {
             Self::Likely => "likely",
             Self::Possible => "possible",
             Self::Consequence => "consequence",
+            Self::Said => "said",
         }
     }
 
@@ -39,6 +46,7 @@ impl Sure {
             Self::Likely => 40.0,
             Self::Possible => 20.0,
             Self::Consequence => 8.0,
+            Self::Said => 30.0,
         }
     }
 }
@@ -92,6 +100,19 @@ impl Rule {
             go: row.go.as_ref().map(|g| g.text.clone()),
             own: true,
         }
+    }
+
+    /// Its cause, with what the tool itself said in the place of `${said}`.
+    pub fn cause_of<'l>(&self, lines: impl Iterator<Item = &'l str>) -> Cow<'_, str> {
+        if !self.cause.contains(SAID) {
+            return Cow::Borrowed(&self.cause);
+        }
+        let said_on = |line: &'l str| {
+            let mut signatures = self.output.iter().chain(&self.all);
+            signatures.find_map(|s| Some(s.regex().captures(line)?.name("said")?.as_str()))
+        };
+        let said = lines.filter_map(said_on).last().unwrap_or_default();
+        Cow::Owned(self.cause.replace(SAID, said.trim_end_matches(['.', ' '])))
     }
 
     /// What its probe looks at, in words.

@@ -1,6 +1,9 @@
 //! Finding a row by what somebody sees, in their own words: words may be misspelt, inflected or missing.
 
-use super::{library::library, rules::Rule};
+use super::{
+    library::library,
+    rules::{Rule, Sure},
+};
 use crate::domain::runbook::FailureRow;
 use std::collections::{HashMap, HashSet};
 
@@ -17,9 +20,11 @@ impl Table {
     pub fn of(rows: &[FailureRow]) -> Self {
         let own: Vec<Rule> = rows.iter().map(Rule::of_runbook).collect();
         let mut spread: HashMap<String, usize> = HashMap::new();
+        // Those that repeat a tool's words say nothing before it has said any; they are the last ones.
+        let shipped = library().rules().iter();
         let words = own
             .iter()
-            .chain(library().rules())
+            .chain(shipped.filter(|rule| rule.sure != Sure::Said))
             .map(|rule| {
                 let mut all: HashMap<String, f64> = HashMap::new();
                 for (weight, text) in fields(rule) {

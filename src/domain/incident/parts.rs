@@ -5,6 +5,7 @@ use crate::domain::{
         AttemptKind, Cause, CheckPhase, CheckResult, Ending, Identity, Outcome, PinnedBy, PlanStep,
         Verdict,
     },
+    failures::library::only_repeats,
     site::SiteKind,
     text::Clean,
 };
@@ -120,6 +121,12 @@ impl Attempt {
         let succeeded = |e: &Ending| e.outcome == Outcome::Succeeded;
         self.ending.as_ref().is_some_and(succeeded)
             && self.causes.as_ref().is_some_and(|all| !all.is_empty())
+    }
+
+    /// It was looked up, and no row knows it; the tool's own words may be repeated.
+    pub fn is_unmatched(&self) -> bool {
+        let causes = self.causes.as_ref();
+        causes.is_some_and(|all| all.iter().all(|cause| only_repeats(&cause.row)))
     }
 
     /// Is there something in its output that nobody has looked up?
