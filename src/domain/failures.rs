@@ -135,7 +135,7 @@ impl<'r> LookUp<'r> {
             .map(i64::from);
         if rule.sure == Sure::Said {
             let latest = found.iter().filter_map(|hit| hit.numbers.last()).max();
-            if code == Some(0) || latest.is_none_or(|n| n + LAST <= self.lines) {
+            if code == Some(0) || latest.is_some_and(|n| n + LAST <= self.lines) {
                 return None;
             }
         }

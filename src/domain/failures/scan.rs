@@ -352,7 +352,7 @@ fn only_tells(line: &str) -> bool {
         Regex::new(concat!(
             r"^\s*(#\s|#[a-z_.-]+\s*=|;\s",
             r"|(-\w,?\s+)?--[a-z][\w-]*(=\S+|\s[A-Z]+)?(\s{2,}|\s+:\s)",
-            r"|-+\+[-+]+|\d+ +\| | [^|]{1,120} \| |test_\w+ \([\w.]+\) \.\.\. |\S+::test_\w+(\[.*\])? PASSED",
+            r"|-+\+[-+]+|\d+ +\| | [^|]{1,120} \| |.{0,20}\berrors?: 0\b|test_\w+ \([\w.]+\) \.\.\. |\S+::test_\w+(\[.*\])? PASSED",
             r"|[0-9a-f]{7,12} (build|chore|ci|docs|feat|fix|perf|refactor|revert|style|test)(\([\w-]+\))?!?: )",
             r"|NOTICE: .{1,400}, skipping"
         ))
@@ -416,6 +416,7 @@ mod tests {
             "test_max_clients_reached (all.Limits) ... max clients reached",
             "  3 | max clients reached",
             " max clients reached |       4 |             0",
+            "errors: 0, warnings: max clients reached",
             "590ee65 docs: what to do when max clients reached",
         ] {
             assert!(scan(&set, line.as_bytes()).get(0).is_none(), "{line}");
