@@ -6,6 +6,7 @@ use super::{
     headless::{environment, which},
     incidents::secrets_of,
     load::{Found, SHIPPED, store_error},
+    offered::in_place,
     pairs, runtime,
     settings::Settings,
     sites::{self, Place},
@@ -355,7 +356,7 @@ fn show(
                 super::say(&format!("{} goes on running", running.join(", ")));
             }
             if let Some(id) = incident {
-                super::say(&format!("blackstart resume {id}"));
+                super::say(&in_place(&format!("blackstart resume {id}")));
             }
             Ok(Exit::Done)
         }

@@ -4,6 +4,7 @@ use super::{
     Exit, Failure,
     given::DrillArgs,
     load::{SHIPPED, store_error},
+    offered::in_place,
     rehearsal, say,
     settings::Settings,
     sites::Place,
@@ -306,9 +307,8 @@ impl Sandbox {
             .and_then(|id| Some((store.find(&id).ok()?.load().ok()?.incident.state(), id)));
         match loaded {
             Some((IncidentState::Open, id)) => {
-                say(&format!(
-                    "the sandbox stays up: blackstart resume {id}, or blackstart drill --clean"
-                ));
+                let next = format!("blackstart resume {id}, or blackstart drill --clean");
+                say(&format!("the sandbox stays up: {}", in_place(&next)));
                 return ended;
             }
             Some((IncidentState::Recovered | IncidentState::Closed, id)) => {

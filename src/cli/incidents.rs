@@ -240,7 +240,8 @@ pub(super) fn reveal(settings: &Settings, id: &str, revealed: Revealed) -> Resul
     let (_, loaded) = write_once(settings, id, Command::Reveal(Box::new(revealed)))?;
     let earlier = earlier(&settings.store_to_look()?);
     let debrief = debrief(&loaded.incident, &loaded.entries, &earlier);
-    Ok(export::drill::brief(&loaded.incident, &debrief))
+    let brief = export::drill::brief(&loaded.incident, &debrief);
+    Ok(super::offered::in_place(&brief).into_owned())
 }
 
 pub(super) fn close(

@@ -1,6 +1,6 @@
 //! An incident driven through its plan, told as it goes.
 
-use super::{Said, refused};
+use super::{super::offered::in_place, Said, refused};
 use crate::{
     cli::{Exit, Failure, given::ResumeArgs, incidents, say},
     domain::{
@@ -398,7 +398,7 @@ impl Drive {
             say(&json!({"summary": summary(&incident, &dir.path, &head)}).to_string());
         } else {
             say(&incidents::picture(&incident));
-            say(&format!("blackstart show {}", incident.id));
+            say(&in_place(&format!("blackstart show {}", incident.id)));
         }
         Ok(exit)
     }
@@ -434,7 +434,7 @@ impl Drive {
     /// To stderr: stdout is for what programs read.
     fn tell(&self, text: &str) {
         use std::io::Write;
-        let text = format!("{}\n", Clean::new(text));
+        let text = format!("{}\n", Clean::new(&in_place(text)));
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
 }

@@ -177,6 +177,11 @@ impl Causes {
             Some(causes) => causes,
         };
         let (mut lines, mut end) = (Vec::new(), 0);
+        if attempt.is_unmatched() {
+            let words =
+                "No row of the failure table knows this; that is recorded. In its own words:";
+            lines.extend(text::wrapped(words, cells, theme.style(Role::Warn)));
+        }
         if attempt.is_doubted() {
             let words = format!("{DOUBTED}. Nothing verified it:");
             lines.extend(text::wrapped(&words, cells, theme.style(Role::Warn)));
