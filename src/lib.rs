@@ -36,6 +36,7 @@ pub mod engine;
 pub mod export;
 pub mod journal;
 pub mod logs;
+pub mod offered;
 pub mod private;
 pub mod sandbox;
 pub mod store;

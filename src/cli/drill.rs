@@ -4,7 +4,6 @@ use super::{
     Exit, Failure,
     given::DrillArgs,
     load::{SHIPPED, store_error},
-    offered::in_place,
     rehearsal, say,
     settings::Settings,
     sites::Place,
@@ -19,6 +18,7 @@ use crate::{
         site::SiteKind,
         text::Clean,
     },
+    offered::in_place,
     sandbox::{
         folder::{Folder, Order, State},
         launch, scenario,

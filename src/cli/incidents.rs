@@ -145,7 +145,7 @@ pub(super) fn picture(incident: &Incident) -> String {
                 ));
                 line(format!("       fix: {}", Clean::line(cause.fix.as_str())));
             }
-            if causes.is_some_and(Vec::is_empty) {
+            if last.is_some_and(Attempt::is_unmatched) {
                 line("       no row of the failure table matches".to_owned());
             }
         }
@@ -241,7 +241,7 @@ pub(super) fn reveal(settings: &Settings, id: &str, revealed: Revealed) -> Resul
     let earlier = earlier(&settings.store_to_look()?);
     let debrief = debrief(&loaded.incident, &loaded.entries, &earlier);
     let brief = export::drill::brief(&loaded.incident, &debrief);
-    Ok(super::offered::in_place(&brief).into_owned())
+    Ok(crate::offered::in_place(&brief).into_owned())
 }
 
 pub(super) fn close(

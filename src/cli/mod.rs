@@ -10,7 +10,6 @@ mod history;
 mod incidents;
 mod lint;
 mod load;
-mod offered;
 mod paper;
 mod peace;
 mod rehearsal;
@@ -306,12 +305,12 @@ pub fn main() -> ExitCode {
 
 /// Says what went wrong; a terminal that is gone is no reason to fail differently.
 fn complain(failure: &Failure) {
-    let what = crate::domain::text::Clean::new(&offered::in_place(&failure.what));
+    let what = crate::domain::text::Clean::new(&crate::offered::in_place(&failure.what));
     let mut text = format!("blackstart: {what}\n");
     if !failure.next.is_empty() {
         text.push_str(&format!(
             "  → {}\n",
-            crate::domain::text::Clean::new(&offered::in_place(&failure.next))
+            crate::domain::text::Clean::new(&crate::offered::in_place(&failure.next))
         ));
     }
     let _ = std::io::stderr().write_all(text.as_bytes());
@@ -339,7 +338,7 @@ fn say_json(value: &serde_json::Value) {
 }
 
 fn dispatch(cli: Cli) -> Result<Exit, Failure> {
-    offered::remember(cli.state_dir.as_deref());
+    crate::offered::remember(cli.state_dir.as_deref());
     let settings = settings::Settings::read(cli.config.as_deref(), cli.state_dir)?;
     match cli.command {
         None => cockpit::home(&settings),

@@ -99,10 +99,17 @@ impl<'r> LookUp<'r> {
             let rules = 0..set.rules().len();
             all.extend(rules.filter_map(|rule| self.judge(set, hits, rule, evidence)));
         }
+        // The tool's own words stand there where no line is known for more, and once: of the most special row.
+        let says = |j: &Judged<'_>| j.rule.sure == Sure::Said;
+        let said = all.iter().position(says).map(|at| all.remove(at));
+        all.retain(|j| !says(j));
         all.sort_by(|a, b| b.score.total_cmp(&a.score));
-        // The tool's own words stand there where nothing knows more, and once.
-        let mut known = all.iter().any(|j| j.rule.sure > Sure::Consequence);
-        all.retain(|j| j.rule.sure != Sure::Said || !std::mem::replace(&mut known, true));
+        let of_code = |j: &Judged<'_>| j.rule.sure > Sure::Consequence && j.lines.is_empty();
+        let known = all.iter().filter(|j| j.rule.sure > Sure::Consequence);
+        if let Some(said) = said.filter(|_| known.clone().all(of_code)) {
+            // What a signal or a code says for certain stays before it.
+            all.insert(known.count(), said);
+        }
         all
     }
 

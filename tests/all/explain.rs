@@ -247,6 +247,93 @@ fn a_root_cause_stands_before_its_consequences() {
 }
 
 #[test]
+fn a_row_takes_nothing_from_its_neighbours() {
+    for (row, log) in [
+        (
+            "redis-refused",
+            "    | redis.exceptions.ConnectionError: Error 111 connecting to redis:6379. Connection refused.",
+        ),
+        (
+            "k8s-sched-cpu-memory",
+            "5m Warning FailedScheduling pod/api-1 0/3 nodes are available: 3 Insufficient cpu.\n4m Normal Scheduled pod/web-7 Successfully assigned prod/web-7 to node-2",
+        ),
+        (
+            "http-502",
+            "HTTP/1.1 502 Bad Gateway\n100   162  100   162    0     0   1234      0 --:--:-- --:--:-- --:--:--  1234",
+        ),
+        (
+            "archive-command-failed",
+            "cp: cannot create regular file '/mnt/arch/000000010000000000000003': No such file or directory\nLOG:  archive command failed with exit code 1\nDETAIL:  The failed archive command was: test ! -f /mnt/arch/000000010000000000000003 && cp pg_wal/000000010000000000000003 /mnt/arch/000000010000000000000003",
+        ),
+        (
+            "bash-command-not-found",
+            "/opt/scripts/check_environment.sh: line 12: psql: command not found",
+        ),
+        (
+            "sql-syntax",
+            "psql:a.sql:3: ERROR:  syntax error at or near \"password_hash\"\nLINE 1: SELECT * password_hash",
+        ),
+        (
+            "sql-syntax",
+            "ERROR:  syntax error at or near \"$1\"\nLINE 1: SET ROLE $1",
+        ),
+        (
+            "sql-partition-bounds",
+            "pg_restore: error: COPY failed for table \"m_2026_01\": ERROR:  new row for relation \"m_2026_01\" violates partition constraint",
+        ),
+        (
+            "pytest-test-failed",
+            "E       assert 503 == 200\nE        +  where 503 = <Response [503]>.status_code\nFAILED tests/test_smoke.py::test_ready - assert 503 == 200",
+        ),
+        (
+            "psql-refused",
+            "psql: error: connection to server at \"db\" (10.0.0.4), port 5432 failed: Connection timed out\npsql: error: connection to server at \"db\" (10.0.0.4), port 5432 failed: Connection refused",
+        ),
+        (
+            "aws-limit",
+            "An error occurred (VcpuLimitExceeded) when calling the RunInstances operation: You have requested more vCPU capacity than your current limit",
+        ),
+    ] {
+        let cause = first(&[], log);
+        assert_eq!(cause["row"], row, "{log}\n{cause:#}");
+    }
+}
+
+#[test]
+fn what_no_row_knows_is_told_in_the_tools_own_words() {
+    for (words, log) in [
+        (
+            "The program of PostgreSQL says: query failed while reading the frobs of the schema \"public\" here",
+            "pg_dump: error: query failed while reading the frobs of the schema \"public\" here\npg_dump: detail: Query was: SELECT x",
+        ),
+        (
+            "PostgreSQL says: cannot frobnicate the ledger",
+            "psql:a.sql:3: ERROR:  cannot frobnicate the ledger\nERROR:  current transaction is aborted, commands ignored until end of transaction block\nERROR: restore failed, see above",
+        ),
+        (
+            "The output ends with: the ledger is frozen",
+            "starting\n2026-03-10 14:31:00 ERROR: the ledger is frozen",
+        ),
+    ] {
+        let cause = first(&[], log);
+        assert_eq!(cause["cause"], words, "{log}\n{cause:#}");
+    }
+    for fine in [
+        "errors: 0, failed: 0",
+        "error-collector   1/1   Running",
+        "[fatal-errors.sql] skipped (already applied)",
+        "migration_required: true in settings, applied",
+        "removing stale pid file\ndone",
+        "Vault kv1 created, purge protection is enabled.",
+    ] {
+        let (code, out, _) = explain(&["--json"], fine);
+        assert_eq!(code, 1, "{fine}\n{out}");
+    }
+    let (code, out, _) = explain(&["--json", "--exit", "0"], "x: error: no frobs");
+    assert_eq!(code, 1, "{out}");
+}
+
+#[test]
 fn colours_prefixes_broken_lines_and_other_bytes_do_not_hide_a_cause() {
     let plain = "FATAL:  password authentication failed for user \"app\"";
     let row = first(&[], plain)["row"].clone();

@@ -50,7 +50,7 @@ fn code(text: &str) -> String {
 }
 
 /// Higher floors may use lower ones; rooms of one floor may use each other where the list says so.
-const FLOORS: [(&str, u32); 19] = [
+const FLOORS: [(&str, u32); 20] = [
     ("main", 10),
     ("lib", 10),
     ("cli", 9),
@@ -69,6 +69,7 @@ const FLOORS: [(&str, u32); 19] = [
     ("private", 1),
     ("clock", 1),
     ("trace", 2),
+    ("offered", 1),
     ("domain", 0),
 ];
 

@@ -1,12 +1,12 @@
 //! An incident driven through its plan, told as it goes.
 
-use super::{super::offered::in_place, Said, refused};
+use super::{Said, refused};
 use crate::{
     cli::{Exit, Failure, given::ResumeArgs, incidents, say},
     domain::{
         decide::{Command, Refusal, Start},
         event::{Entry, Outcome},
-        incident::{Incident, PlannedStep, StepState},
+        incident::{Attempt, Incident, PlannedStep, StepState},
         plan::{self, Chosen},
         runbook::find_step,
         site::{PROOF, TEAR_DOWN},
@@ -14,6 +14,7 @@ use crate::{
     },
     engine::Handle,
     export::{json::summary, timeline},
+    offered::in_place,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -413,16 +414,16 @@ impl Drive {
     fn complain(&self, step: &PlannedStep) {
         let reason = step.reason().unwrap_or_default();
         self.tell(&format!("{} failed: {reason}", step.plan.step));
-        let causes = step.attempts.last().and_then(|a| a.causes.as_ref());
-        match causes.map(|c| c.first()) {
-            Some(Some(best)) => {
-                self.tell(&format!(
-                    "  likely cause: {}\n  fix: {}",
-                    best.cause, best.fix
-                ));
-            }
-            Some(None) => self.tell("  no row of the failure table matches: one should be written"),
-            None => {}
+        let last = step.attempts.last();
+        let best = last.and_then(|a| a.causes.as_ref()?.first());
+        if let Some(best) = best {
+            self.tell(&format!(
+                "  likely cause: {}\n  fix: {}",
+                best.cause, best.fix
+            ));
+        }
+        if last.is_some_and(Attempt::is_unmatched) {
+            self.tell("  no row of the failure table matches: one should be written");
         }
         let id = &self.handle.dir().id;
         self.tell(&format!(

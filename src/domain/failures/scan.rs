@@ -333,6 +333,11 @@ impl Block<'_> {
         }
         let one = Clean::of_output(&self.block[start..middle]);
         let other = Clean::of_output(&self.block[middle + 1..end]);
+        // A break is mended for what neither of them says alone.
+        let alone = |line: &Clean| length(signature, line.as_str()).is_some();
+        if alone(&one) || alone(&other) {
+            return None;
+        }
         ["", " "].into_iter().find_map(|between| {
             let joined = format!("{one}{between}{}", other.as_str().trim_start());
             Some((Clean::line(&joined), length(signature, &joined)?))
@@ -350,10 +355,11 @@ fn length(signature: &Signature, text: &str) -> Option<usize> {
 fn only_tells(line: &str) -> bool {
     static TELLS: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(concat!(
-            r"^\s*(#\s|#[a-z_.-]+\s*=|;\s",
+            r"^( [^|\s:][^|:]{0,118} \| |\s*(#\s|#[a-z_.-]+\s*=|;\s",
             r"|(-\w,?\s+)?--[a-z][\w-]*(=\S+|\s[A-Z]+)?(\s{2,}|\s+:\s)",
-            r"|-+\+[-+]+|\d+ +\| | [^|]{1,120} \| |.{0,20}\berrors?: 0\b|test_\w+ \([\w.]+\) \.\.\. |\S+::test_\w+(\[.*\])? PASSED",
-            r"|[0-9a-f]{7,12} (build|chore|ci|docs|feat|fix|perf|refactor|revert|style|test)(\([\w-]+\))?!?: )",
+            r"|-+\+[-+]+|\d+ +\| |.{0,20}\berrors?: 0(\s*[,;)]|\s*$)",
+            r"|test_\w+ \([\w.]+\) \.\.\. |\S+::test_\w+(\[.*\])? PASSED",
+            r"|[0-9a-f]{7,12} (build|chore|ci|docs|feat|fix|perf|refactor|revert|style|test)(\([\w-]+\))?!?: ))",
             r"|NOTICE: .{1,400}, skipping"
         ))
         .expect("a valid expression")
@@ -423,6 +429,9 @@ mod tests {
         }
         for line in [
             "#12 ERROR: max clients reached",
+            "    | redis.exceptions.ConnectionError: max clients reached",
+            "  Warning  Unhealthy  12s  kubelet  redis-cli ping | grep PONG: max clients reached",
+            "error: 0/3 nodes are ready: max clients reached",
             "ERR max clients reached",
             "--- max clients reached",
         ] {

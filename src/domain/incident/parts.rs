@@ -126,7 +126,7 @@ impl Attempt {
     /// It was looked up, and no row knows it; the tool's own words may be repeated.
     pub fn is_unmatched(&self) -> bool {
         let causes = self.causes.as_ref();
-        causes.is_some_and(|all| all.iter().all(|cause| only_repeats(&cause.row)))
+        causes.is_some_and(|all| all.is_empty() || all.iter().any(|c| only_repeats(&c.row)))
     }
 
     /// Is there something in its output that nobody has looked up?

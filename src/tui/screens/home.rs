@@ -3,6 +3,7 @@
 use super::identity;
 use crate::{
     domain::{event::Mode, incident::IncidentState},
+    offered::in_place,
     store::{Store, Summary},
     tui::{
         RunbookOffer,
@@ -184,7 +185,7 @@ impl Home {
                 let words = format!(
                     "This runbook was not trusted, so nothing of it runs and nothing is probed. Read it, then: blackstart trust {file}"
                 );
-                self.above = Above::Message(offer.title, words);
+                self.above = Above::Message(offer.title, in_place(&words).into_owned());
                 Choice::Draw
             }
             Some(Item::Runbook(offer)) => {

@@ -7,6 +7,7 @@ use crate::{
         incident::{IncidentState, Pin},
         units,
     },
+    offered::in_place,
     tui::{
         keymap::{Action, Place},
         theme::{Mark, Role},
@@ -163,6 +164,7 @@ fn lines(at: &View, looking: bool, cells: usize) -> Vec<Line<'static>> {
     }
     lines.push(Line::raw(""));
     let words = format!("blackstart export {} --format markdown", incident.id);
+    let words = in_place(&words);
     lines.extend(text::labelled(" export  ", &words, cells, strong, plain));
     lines
 }

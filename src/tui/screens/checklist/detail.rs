@@ -378,7 +378,7 @@ fn newest(attempt: &Attempt, at: &View, cells: usize) -> Vec<Line<'static>> {
         let key = at.keys.key(Action::Causes);
         let words = match &attempt.causes {
             None => "looking for likely causes…".to_owned(),
-            Some(causes) if causes.is_empty() => {
+            Some(_) if attempt.is_unmatched() => {
                 "no row of the failure table matches; one should be written".to_owned()
             }
             Some(causes) => format!("{key} shows {} likely cause(s)", causes.len()),

@@ -6,16 +6,18 @@ use std::{borrow::Cow, path::Path, sync::LazyLock, sync::OnceLock};
 /// `--state-dir` as it was given, ready for a shell.
 static STATE_DIR: OnceLock<String> = OnceLock::new();
 
-/// What the environment says the next command finds by itself.
-pub(super) fn remember(state_dir: Option<&Path>) {
+/// Notes it; what the environment says the next command finds by itself.
+pub fn remember(state_dir: Option<&Path>) {
     let of_environment = std::env::var_os("BLACKSTART_STATE_DIR");
-    if let Some(dir) = state_dir.filter(|dir| Some(dir.as_os_str()) != of_environment.as_deref()) {
+    let given = state_dir.filter(|dir| Some(dir.as_os_str()) != of_environment.as_deref());
+    // It is typed in whatever folder somebody is in then.
+    if let Some(dir) = given.and_then(|dir| std::path::absolute(dir).ok()) {
         let _ = STATE_DIR.set(shell_words::quote(&dir.to_string_lossy()).into_owned());
     }
 }
 
 /// The text, with the place in each command of this program that needs it.
-pub(super) fn in_place(text: &str) -> Cow<'_, str> {
+pub fn in_place(text: &str) -> Cow<'_, str> {
     match STATE_DIR.get() {
         Some(dir) => with(text, dir),
         None => Cow::Borrowed(text),
