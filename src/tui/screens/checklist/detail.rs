@@ -378,8 +378,11 @@ fn newest(attempt: &Attempt, at: &View, cells: usize) -> Vec<Line<'static>> {
         let key = at.keys.key(Action::Causes);
         let words = match &attempt.causes {
             None => "looking for likely causes…".to_owned(),
-            Some(_) if attempt.is_unmatched() => {
+            Some(causes) if causes.is_empty() => {
                 "no row of the failure table matches; one should be written".to_owned()
+            }
+            Some(_) if attempt.is_unmatched() => {
+                format!("no row of the failure table matches; {key} shows its own words")
             }
             Some(causes) => format!("{key} shows {} likely cause(s)", causes.len()),
         };
