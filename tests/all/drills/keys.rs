@@ -504,8 +504,12 @@ fn a_drill_goes_on_when_its_cockpit_was_killed_while_a_step_ran() {
     let incident = up.drill.home.incident();
     // The sandbox stays, and the one command that goes on is said.
     up.terminal.wait(SCREEN);
+    // What it printed last may still be on its way through the terminal.
+    let terminal = &up.terminal;
+    until(SCREEN, "the way back", || {
+        terminal.screen().contains("blackstart resume")
+    });
     let screen = up.terminal.screen();
-    assert!(screen.contains("blackstart resume"), "{screen}");
     // The killed cockpit could not give the terminal back; the drill does.
     assert_eq!(up.terminal.modes(), (false, false), "{screen}");
 
