@@ -305,15 +305,15 @@ pub fn main() -> ExitCode {
 
 /// Says what went wrong; a terminal that is gone is no reason to fail differently.
 fn complain(failure: &Failure) {
-    let what = crate::domain::text::Clean::new(&crate::offered::in_place(&failure.what));
+    let what = crate::domain::text::Clean::new(&failure.what);
     let mut text = format!("blackstart: {what}\n");
     if !failure.next.is_empty() {
         text.push_str(&format!(
             "  → {}\n",
-            crate::domain::text::Clean::new(&crate::offered::in_place(&failure.next))
+            crate::domain::text::Clean::new(&failure.next)
         ));
     }
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    let _ = std::io::stderr().write_all(crate::offered::in_place(&text).as_bytes());
 }
 
 /// Something could not be written to stdout, and not because its reader had enough.
